@@ -1,0 +1,1 @@
+"""LoRA files read without torch: header, anatomy, series, training parameters."""

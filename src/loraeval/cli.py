@@ -1,0 +1,85 @@
+"""The command line: a table of commands, each in a module of ``loraeval.commands``.
+
+``loraeval --help`` reads the table only; a command's module is imported when it is chosen, and
+heavy packages inside its ``run``. A module offers ``add_arguments(parser)`` and
+``run(args) -> int`` (the exit code: 0 pass, 1 fail, 2 wrong usage or unreadable input, 3
+inconclusive). ``LoraevalError`` becomes one line on standard error and its exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from loraeval import __version__
+from loraeval.errors import LoraevalError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("loraeval.commands.run", "render checkpoints with fixed prompts, score them, gate them"),
+    "score": ("loraeval.commands.score", "score images that exist already"),
+    "gate": ("loraeval.commands.gate", "compare scores with a baseline: pass, fail, inconclusive"),
+    "baseline": ("loraeval.commands.baseline", "freeze, list and show baselines"),
+    "chart": ("loraeval.commands.chart", "draw scores by epoch as PNG and SVG"),
+    "report": ("loraeval.commands.report", "write the HTML report of a run"),
+    "watch": ("loraeval.commands.watch", "gate each epoch as a trainer saves it"),
+    "rate": ("loraeval.commands.rate", "judge pairs of images blind and compare with the scorers"),
+    "inspect": ("loraeval.commands.inspect", "read a LoRA file: format, ranks, training parameters"),
+    "params": ("loraeval.commands.params", "compare the training parameters of runs"),
+    "cache": ("loraeval.commands.cache", "show and prune the store of renders"),
+    "doctor": ("loraeval.commands.doctor", "say what is installed, found and usable here"),
+}
+"""Command name to its module and one-line help, in the order that people need them."""
+
+EPILOG = "exit codes: 0 pass, 1 fail, 2 wrong usage or unreadable input, 3 inconclusive"
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    listing = "\n".join(f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="loraeval",
+        usage="loraeval COMMAND [OPTION …]",
+        description="Is this LoRA checkpoint good enough to ship, and which epoch is best?\n\n"
+        f"commands:\n{listing}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"loraeval {__version__}")
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code. A user's mistake prints one line and returns 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        _top_parser().print_help()
+        return 2
+    try:
+        name = _top_parser().parse_args(words[:1]).command
+        module = importlib.import_module(COMMANDS[name][0])
+        parser = argparse.ArgumentParser(
+            prog=f"loraeval {name}",
+            description=module.__doc__,
+            epilog=EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(parser)
+        return int(module.run(parser.parse_args(words[1:])))
+    except SystemExit as stop:  # argparse: --help, --version, a usage error
+        return stop.code if isinstance(stop.code, int) else 2
+    except LoraevalError as error:
+        print(f"loraeval: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("loraeval: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader (head, less) closed; nothing to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

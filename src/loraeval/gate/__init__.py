@@ -1,0 +1,1 @@
+"""The gate: margins, intervals, sequential test, epoch selection, verdict."""

@@ -1,0 +1,1 @@
+"""Images read safely; lattice and cells computed once for all scorers."""

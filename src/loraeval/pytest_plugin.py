@@ -1,0 +1,3 @@
+"""The pytest plugin: options, items, fixtures, summary; nothing else."""
+
+from __future__ import annotations

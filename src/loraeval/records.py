@@ -1,0 +1,277 @@
+"""The records that flow through loraeval: prompts and recipes in, scores and verdicts out.
+
+All are frozen and hold plain Python values, so that they pickle, compare and serialise without
+help. Numbers are built-in ``float`` and ``int``. Nothing here imports numpy or torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Outcome = Literal["pass", "fail", "inconclusive", "stale"]
+"""What a comparison or a whole gate ends in; ``stale`` means it must not be compared."""
+
+Pairing = Literal["prompt+seed", "prompt", "unpaired"]
+"""How candidate and baseline images were matched, strongest first."""
+
+Family = Literal["sd15", "sdxl"]
+"""Base-model family that a LoRA was trained on and that a pipeline belongs to."""
+
+
+def canonical_json(value: object) -> str:
+    """Return ``value`` as JSON that depends on the content only: sorted keys, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def digest_of(value: object) -> str:
+    """Return the first 16 hex digits of the SHA-256 of ``canonical_json(value)``."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedColour:
+    """One colour that a caption asks for.
+
+    ``attribute`` is one of ``background, hair, eyes, lips, skin, clothing, accessory, other``;
+    ``hex`` is ``#rrggbb`` in lower case, or None where the caption gives only colour words, which
+    then stand in ``name``; ``text`` is the phrase as written.
+    """
+
+    attribute: str
+    hex: str | None
+    name: str | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption taken to its colours; see ``loraeval.prompts.caption.parse_caption``.
+
+    ``colours`` in order of appearance; ``palette`` the hex codes of the ``palette:`` list and
+    ``tail`` the bare hex codes after it, both ``#rrggbb`` in lower case without repeats;
+    ``background_kind`` one of ``solid, split, gradient, checkered, unknown``; ``unassigned`` the
+    phrases that look like colour but could not be assigned. A caption "lists a full palette" when
+    ``palette`` is not empty.
+    """
+
+    text: str
+    colours: tuple[NamedColour, ...] = ()
+    palette: tuple[str, ...] = ()
+    tail: tuple[str, ...] = ()
+    background_kind: str = "unknown"
+    unassigned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt of a set. ``overrides`` holds recipe fields that this prompt sets for itself
+    (``width, height, steps, guidance_scale, seed, lora_scale``), as sd-scripts' lines can."""
+
+    id: str
+    text: str
+    caption: Caption
+    negative: str = ""
+    tags: tuple[str, ...] = ()
+    overrides: Mapping[str, float | int] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Digest of everything about the prompt that changes a pixel or a score."""
+        return digest_of([self.text, self.negative, dict(self.overrides)])
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSet:
+    """Prompts with distinct ids, in file order."""
+
+    name: str
+    prompts: tuple[Prompt, ...]
+
+    @property
+    def digest(self) -> str:
+        """Digest of ids and prompts, independent of their order and of the set's name."""
+        return digest_of(sorted([prompt.id, prompt.digest] for prompt in self.prompts))
+
+    def by_id(self) -> dict[str, Prompt]:
+        """Return the prompts by id."""
+        return {prompt.id: prompt for prompt in self.prompts}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything besides checkpoint, prompt and seed that changes a pixel.
+
+    ``base_model`` is a hub id, a diffusers folder or a single file; ``base_model_hash`` the
+    SHA-256 that ``loraeval.render`` computes for it (None until then). ``width`` and ``height``
+    in pixels; ``attention`` one of ``auto, sdpa, xformers, sliced``; ``max_prompt_chunks`` the
+    number of 75-token chunks a prompt may fill (3 = sd-scripts' ``max_token_length`` 225).
+    ``seeds`` are the seeds to render per prompt; they are part of a render's key, not of
+    ``digest``, so that more seeds do not make a baseline stale.
+    """
+
+    base_model: str
+    base_model_hash: str | None = None
+    family: Family = "sd15"
+    width: int = 512
+    height: int = 512
+    steps: int = 30
+    guidance_scale: float = 7.5
+    scheduler: str = "DPMSolverMultistepScheduler"
+    scheduler_options: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "float16"
+    vae_dtype: str = "auto"
+    attention: str = "auto"
+    lora_scale: float = 1.0
+    clip_skip: int | None = None
+    max_prompt_chunks: int = 3
+    negative_prompt: str = ""
+    seeds: tuple[int, ...] = (42,)
+    name: str = "default"
+
+    @property
+    def digest(self) -> str:
+        """Digest of every field but ``seeds``, ``name`` and, once hashed, the base's path."""
+        fields = {key: value for key, value in asdict(self).items() if key not in ("seeds", "name")}
+        if self.base_model_hash is not None:
+            del fields["base_model"]
+        return digest_of(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """One image, found or made, with what is known of its origin.
+
+    ``image`` is where the file lies; ``name`` how the scores file calls it (relative, ``/``).
+    ``base_image`` is the render of the same prompt and seed at LoRA scale 0, where there is one.
+    """
+
+    image: Path
+    name: str
+    run: str
+    prompt: Prompt
+    checkpoint: str | None = None
+    epoch: int | None = None
+    seed: int | None = None
+    width: int | None = None
+    height: int | None = None
+    recipe: str | None = None
+    base_image: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a number is: it travels with the scorer that makes it.
+
+    Every score lies in ``bounds`` and higher is better. ``version`` goes up whenever the same
+    image may get another number; old baselines are then stale. ``weights_license`` names the
+    license of the weights that a score depends on, None where there are none.
+    """
+
+    name: str
+    version: str
+    unit: str = "share"
+    bounds: tuple[float, float] = (0.0, 1.0)
+    higher_is_better: bool = True
+    weights_license: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A finite number in [0, 1], or None with the reason why it could not be measured.
+
+    Raises ``ValueError`` for NaN, infinities and numbers outside [0, 1], and where value and
+    reason are both given or both missing: a default number can not slip in.
+    """
+
+    metric: str
+    value: float | None
+    reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.reason is None):
+            raise ValueError(f"{self.metric}: a score has either a value or a reason")
+        if self.value is not None and not (
+            math.isfinite(self.value) and -1e-9 <= self.value <= 1 + 1e-9
+        ):
+            raise ValueError(f"{self.metric}: {self.value!r} is not a number in [0, 1]")
+        if self.value is not None:
+            object.__setattr__(self, "value", min(1.0, max(0.0, float(self.value))))
+
+    @classmethod
+    def unscored(cls, metric: str, reason: str, **details: object) -> Score:
+        """Return a score that says why there is no number."""
+        return cls(metric, None, reason, details)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """The scores of one image: one line of a scores file (``loraeval.scores_file``).
+
+    ``scores`` maps metric name to number or None; ``details`` maps scorer name to what a person
+    can act on, with ``reason`` where the number is None. ``versions`` maps metric name to metric
+    version, ``encoder`` names the encoder and its weights hash, ``prompt_digest`` and ``recipe``
+    hold the digests that decide whether two rows may be compared.
+    """
+
+    image: str
+    run: str
+    checkpoint: str | None
+    epoch: int | None
+    prompt_id: str
+    seed: int | None
+    scores: Mapping[str, float | None]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    encoder: str | None = None
+    prompt_digest: str | None = None
+    recipe: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One scorer, candidate against baseline.
+
+    ``estimate`` is candidate minus baseline in the scorer's own unit (negative is worse), with
+    the interval ``low`` to ``high`` at ``confidence``; ``margin`` the loss that is still
+    accepted; ``n`` the candidate images used, ``more`` how many further images would probably
+    decide (None where decided or unknown). ``reason`` is the one line a person reads.
+    """
+
+    metric: str
+    outcome: Outcome
+    reason: str
+    margin: float
+    n: int
+    pairing: Pairing | None = None
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    confidence: float = 0.95
+    baseline_mean: float | None = None
+    candidate_mean: float | None = None
+    more: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says of one checkpoint."""
+
+    checkpoint: str
+    baseline: str
+    outcome: Outcome
+    comparisons: tuple[Comparison, ...]
+    reason: str
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 fail, 2 not comparable, 3 inconclusive."""
+        return {"pass": 0, "fail": 1, "stale": 2, "inconclusive": 3}[self.outcome]

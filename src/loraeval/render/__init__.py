@@ -1,0 +1,1 @@
+"""Rendering: recipe, pipeline, store, fleet."""

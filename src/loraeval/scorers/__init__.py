@@ -1,0 +1,1 @@
+"""Scorers: palette, grid, style, realism, health, and what they share."""

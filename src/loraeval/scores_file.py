@@ -1,0 +1,135 @@
+"""Scores files: JSON Lines, one image a line, numbers in [0, 1] or null.
+
+A line is ``{"image","run","checkpoint","epoch","prompt_id","seed","scores","details"}`` and the
+digests of ``ScoreRow`` that decide comparability. Files are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from loraeval.errors import ScoresError
+from loraeval.records import ScoreRow
+
+MAX_LINE_BYTES = 4 << 20
+"""A longer line is refused: a row is some kilobytes."""
+
+_FIELDS = {item.name for item in fields(ScoreRow)}
+_REQUIRED = ("image", "run", "prompt_id", "scores")
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` so that the file is whole or absent: write beside, fsync, rename.
+
+    Raises ``OSError`` as the file system does; the unfinished file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def row_to_json(row: ScoreRow) -> str:
+    """Return ``row`` as one line of JSON without the line break; keys in the record's order."""
+    return json.dumps(asdict(row), ensure_ascii=False, allow_nan=False)
+
+
+def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
+    """Write ``rows`` to ``path``, whole or not at all."""
+    write_text_atomically(path, "".join(row_to_json(row) + "\n" for row in rows))
+
+
+def read_scores(path: Path) -> list[ScoreRow]:
+    """Read a scores file.
+
+    Raises ``ScoresError`` naming file and line for anything that is not a row: a score outside
+    [0, 1], NaN, a missing field, broken JSON, an empty file.
+    """
+    rows = list(_rows(path))
+    if not rows:
+        raise ScoresError(f"{path}: expected at least one scored image, found none")
+    return rows
+
+
+def _rows(path: Path) -> Iterator[ScoreRow]:
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), 1):
+                if len(line) > MAX_LINE_BYTES:
+                    raise ScoresError(f"{path}:{number}: line longer than {MAX_LINE_BYTES} bytes")
+                if line.strip():
+                    yield _row(line, f"{path}:{number}")
+    except OSError as error:
+        raise ScoresError(
+            f"{path}: cannot read the scores file ({error.strerror}); "
+            "make one with: loraeval score SOURCE --out scores.jsonl"
+        ) from error
+
+
+def _row(line: bytes, where: str) -> ScoreRow:
+    try:
+        data: Any = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ScoresError(f"{where}: expected one JSON object a line ({error})") from error
+    if not isinstance(data, dict):
+        raise ScoresError(f"{where}: expected a JSON object, found {type(data).__name__}")
+    missing = [name for name in _REQUIRED if name not in data]
+    if missing:
+        raise ScoresError(
+            f"{where}: not a row of a scores file, {', '.join(missing)} missing; "
+            "make one with: loraeval score SOURCE --out scores.jsonl"
+        )
+    scores = data["scores"]
+    if not isinstance(scores, dict):
+        raise ScoresError(f"{where}: scores must be an object of metric: number or null")
+    for metric, value in scores.items():
+        if value is not None and not (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and 0 <= value <= 1
+        ):
+            raise ScoresError(f"{where}: {metric}={value!r} is not null or a number in [0, 1]")
+    for name, kinds in _KINDS.items():
+        if not isinstance(data.get(name, None), kinds):
+            raise ScoresError(f"{where}: {name}={data.get(name)!r} has the wrong type")
+    known = {name: value for name, value in data.items() if name in _FIELDS}
+    known.setdefault("checkpoint", None)
+    known.setdefault("epoch", None)
+    known.setdefault("seed", None)
+    known["scores"] = {k: None if v is None else float(v) for k, v in scores.items()}
+    for name in ("details", "versions"):
+        if known.get(name) is None:
+            known.pop(name, None)
+    return ScoreRow(**known)
+
+
+_OPTIONAL_TEXT = (str, type(None))
+_KINDS: dict[str, tuple[type, ...]] = {
+    "image": (str,),
+    "run": (str,),
+    "prompt_id": (str,),
+    "checkpoint": _OPTIONAL_TEXT,
+    "epoch": (int, type(None)),
+    "seed": (int, type(None)),
+    "details": (dict, type(None)),
+    "versions": (dict, type(None)),
+    "encoder": _OPTIONAL_TEXT,
+    "prompt_digest": _OPTIONAL_TEXT,
+    "recipe": _OPTIONAL_TEXT,
+}
