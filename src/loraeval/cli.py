@@ -18,7 +18,10 @@ from loraeval import __version__
 from loraeval.errors import LoraevalError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("loraeval.commands.run", "render checkpoints with fixed prompts, score them, gate them"),
+    "run": (
+        "loraeval.commands.run",
+        "render checkpoints with fixed prompts, score and gate them",
+    ),
     "score": ("loraeval.commands.score", "score images that exist already"),
     "gate": ("loraeval.commands.gate", "compare scores with a baseline: pass, fail, inconclusive"),
     "baseline": ("loraeval.commands.baseline", "freeze, list and show baselines"),
@@ -26,7 +29,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("loraeval.commands.report", "write the HTML report of a run"),
     "watch": ("loraeval.commands.watch", "gate each epoch as a trainer saves it"),
     "rate": ("loraeval.commands.rate", "judge pairs of images blind and compare with the scorers"),
-    "inspect": ("loraeval.commands.inspect", "read a LoRA file: format, ranks, training parameters"),
+    "inspect": (
+        "loraeval.commands.inspect",
+        "read a LoRA: format, ranks, training parameters",
+    ),
     "params": ("loraeval.commands.params", "compare the training parameters of runs"),
     "cache": ("loraeval.commands.cache", "show and prune the store of renders"),
     "doctor": ("loraeval.commands.doctor", "say what is installed, found and usable here"),

@@ -73,7 +73,8 @@ class Caption:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One prompt of a set. ``overrides`` holds recipe fields that this prompt sets for itself
-    (``width, height, steps, guidance_scale, seed, lora_scale``), as sd-scripts' lines can."""
+    (``width, height, steps, guidance_scale, seed, lora_scale``), as sd-scripts' lines can.
+    """
 
     id: str
     text: str

@@ -1,0 +1,168 @@
+"""The panel: the scorers that judge one run, and what they share.
+
+``Panel.score`` turns renders into rows of a scores file. Pictures are opened once, their encoder
+features computed in batches, and every scorer sees the same lattice and cells. A file that cannot
+be read costs its own row only: health 0 with the fault, every other metric unscored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loraeval.errors import ImageError
+from loraeval.images.picture import Picture, open_picture
+from loraeval.records import Metric, Render, Score, ScoreRow
+from loraeval.scorers.base import ScoreContext, Scorer
+
+if TYPE_CHECKING:
+    from loraeval.scorers.encoders import Encoder
+    from loraeval.scorers.reference import ReferenceSet
+
+BATCH = 16
+"""Pictures held in memory and embedded at a time."""
+
+NO_EFFECT_LEVELS = 1
+"""A render within this many of 255 levels of the base model's, everywhere, shows no LoRA: one
+level is what batched kernels and PNG rounding can move."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Scorers with the profile and features that they share.
+
+    ``lattice`` is the expected (columns, rows) or None, ``size`` the expected (width, height) of
+    the images where the render itself does not say.
+    """
+
+    scorers: tuple[Scorer, ...]
+    lattice: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+    encoder: Encoder | None = None
+    reference: ReferenceSet | None = None
+    bases: dict[Path, Picture | None] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Every metric of every scorer, in order."""
+        return tuple(metric for scorer in self.scorers for metric in scorer.metrics)
+
+    def score(self, renders: Iterable[Render]) -> Iterator[ScoreRow]:
+        """Yield one row a render, in order, reading ``BATCH`` images at a time."""
+        stream = iter(renders)
+        while batch := list(islice(stream, BATCH)):
+            opened = [_open(render) for render in batch]
+            self._embed([picture for picture in opened if isinstance(picture, Picture)])
+            for render, picture in zip(batch, opened, strict=True):
+                yield self._row(render, picture)
+
+    def _embed(self, pictures: Sequence[Picture]) -> None:
+        if self.encoder is not None and pictures:
+            features = self.encoder.embed_images([picture.rgb for picture in pictures])
+            for picture, feature in zip(pictures, features, strict=True):
+                picture.features[self.encoder.id] = np.asarray(feature)
+
+    def _base(self, render: Render) -> Picture | None:
+        """Return the base model's picture for this render; opened once, None where unreadable."""
+        path = render.base_image
+        if path is None:
+            return None
+        if path not in self.bases:
+            try:
+                self.bases[path] = open_picture(path)
+            except ImageError:
+                self.bases[path] = None
+        return self.bases[path]
+
+    def _row(self, render: Render, picture: Picture | ImageError) -> ScoreRow:
+        scores: dict[str, float | None] = {}
+        details: dict[str, Any] = {}
+        if isinstance(picture, ImageError):
+            results = [(scorer, _unreadable(scorer, picture)) for scorer in self.scorers]
+        else:
+            base = self._base(render)
+            context = ScoreContext(
+                prompt=render.prompt,
+                lattice=self.lattice,
+                size=_size_of(render) or self.size,
+                reference=self.reference,
+                encoder=self.encoder,
+                base=base,
+            )
+            results = [(scorer, scorer.score(picture, context)) for scorer in self.scorers]
+            if base is not None:
+                details["lora"] = effect_of_lora(picture.rgb, base.rgb)
+        for scorer, found in results:
+            scores.update({score.metric: score.value for score in found})
+            details[scorer.name] = _details(found)
+        return ScoreRow(
+            image=render.name,
+            run=render.run,
+            checkpoint=render.checkpoint,
+            epoch=render.epoch,
+            prompt_id=render.prompt.id,
+            seed=render.seed,
+            scores=scores,
+            details=details,
+            versions={metric.name: metric.version for metric in self.metrics},
+            encoder=self.encoder.id if self.encoder is not None else None,
+            prompt_digest=render.prompt.digest,
+            recipe=render.recipe,
+        )
+
+
+def effect_of_lora(picture: np.ndarray[Any, Any], base: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Say how far a render lies from the base model's of the same prompt and seed.
+
+    Both uint8 H×W×3. Returns the largest and the mean absolute difference in levels of 255 and
+    ``no_effect``: the LoRA changed nothing that can be seen. Other sizes count as an effect.
+    """
+    if picture.shape != base.shape:
+        return {"no_effect": False, "why": "the base render has another size"}
+    difference = np.abs(picture.astype(np.int16) - base.astype(np.int16))
+    largest = int(difference.max())
+    return {
+        "no_effect": largest <= NO_EFFECT_LEVELS,
+        "max_difference": largest,
+        "mean_difference": round(float(difference.mean()), 4),
+    }
+
+
+def _open(render: Render) -> Picture | ImageError:
+    try:
+        return open_picture(render.image, render.name)
+    except ImageError as error:
+        return error
+
+
+def _size_of(render: Render) -> tuple[int, int] | None:
+    if render.width is None or render.height is None:
+        return None
+    return render.width, render.height
+
+
+def _unreadable(scorer: Scorer, error: ImageError) -> list[Score]:
+    return [
+        Score(metric.name, 0.0, None, {"faults": [str(error)]})
+        if metric.name == "health"
+        else Score.unscored(metric.name, f"the image cannot be read: {error}")
+        for metric in scorer.metrics
+    ]
+
+
+def _details(found: Sequence[Score]) -> dict[str, Any]:
+    details = dict(found[0].details)
+    if found[0].reason is not None:
+        details["reason"] = found[0].reason
+    unscored = {s.metric: s.reason for s in found[1:] if s.reason is not None}
+    if unscored:
+        details["unscored"] = unscored
+    for score in found[1:]:
+        if score.details:
+            details[score.metric] = dict(score.details)
+    return details
