@@ -11,37 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from loraeval.prompts.colour_names import MODIFIERS, SKIN_WORDS, canonical_colour
-from loraeval.prompts.vocabulary import ARTICLES, ATTRIBUTE_OF, BACKGROUND_KINDS, SUBORDINATE
+from loraeval.prompts.phrases import Mention, Phrase
 from loraeval.records import Caption, NamedColour
 
 _HEX = re.compile(r"#([0-9A-Za-z]*)")
-_TOKEN = re.compile(r"#[0-9A-Za-z]*|[A-Za-z]+|[(),;:/&+]|[0-9]+")
-_PALETTE = re.compile(r"\s*(?:colou?r\s+)?palette\s*[:=\-]?\s*", re.IGNORECASE)
-_LONGEST_WORD = 40
-_LONG_NOUN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """One token of a phrase: ``kind`` is hex, colour, modifier, noun, word or mark."""
-
-    kind: str
-    value: str
-    inside: bool
-    """Within parentheses."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Find:
-    """A colour in a phrase: token position, position of its noun (None: none), hex or name."""
-
-    position: int
-    noun: int | None
-    hex: str | None
-    name: str | None
+_PALETTE = re.compile(r"(?:colou?r\s{1,9})?palette\s{0,9}[:=\-]?\s*", re.IGNORECASE)
+_BREAK = re.compile(r"[(,;\r\n]")
+_BRACKET_REACH = 400
+"""A parenthesis that closes later than this many characters on counts as lost."""
+_PHRASE_KEPT = 300
+"""Characters of a phrase that are kept with a colour; a longer one ends in an ellipsis."""
 
 
 def parse_caption(text: str) -> Caption:
@@ -57,32 +37,31 @@ def parse_caption(text: str) -> Caption:
     palette: list[str] = []
     tail: list[str] = []
     unassigned: list[str] = []
-    kind = "unknown"
+    kind: str | None = None
     in_palette = False
     for phrase in _phrases(text):
-        opening = _PALETTE.match(phrase)
-        body = phrase[opening.end() :] if opening and "#" in phrase else phrase
-        bare = _bare_codes(body)
-        if bare is not None:
-            in_palette = in_palette or body is not phrase
-            good = [code for code in bare if code is not None]
+        opening = _PALETTE.match(phrase) if "#" in phrase else None
+        codes = _bare_codes(phrase[opening.end() :] if opening else phrase)
+        if codes is not None:
+            in_palette = in_palette or opening is not None
+            good = [code for code in codes if code is not None]
             (palette if in_palette else tail).extend(good)
-            if len(good) < len(bare):
-                unassigned.append(phrase)
+            if len(good) < len(codes):
+                unassigned.append(_kept(phrase))
             continue
         in_palette = False
-        words = tuple(_words(phrase))
-        kind = _background_kind(words) if kind == "unknown" else kind
-        found, leftover = _colours_of(words, phrase)
+        words = Phrase(phrase)
+        kind = kind or words.background_kind()
+        found, leftover = _colours_of(words, _kept(phrase))
         colours.extend(found)
         if leftover:
-            unassigned.append(phrase)
+            unassigned.append(_kept(phrase))
     return Caption(
         text=text,
         colours=tuple(colours),
         palette=tuple(dict.fromkeys(palette)),
         tail=tuple(dict.fromkeys(tail)),
-        background_kind=kind,
+        background_kind=kind or "unknown",
         unassigned=tuple(unassigned),
     )
 
@@ -90,8 +69,7 @@ def parse_caption(text: str) -> Caption:
 def normalise_hex(code: str) -> str | None:
     """Return ``code`` (with or without ``#``) as ``#rrggbb`` in lower case, None if it is none.
 
-    Three digits are doubled; a fourth or an eighth-digit alpha (``#rgba``, ``#rrggbbaa``) is
-    dropped.
+    Three digits are doubled; an alpha (``#rgba``, ``#rrggbbaa``) is dropped.
     """
     digits = code.removeprefix("#").lower()
     if not digits or digits.strip("0123456789abcdef"):
@@ -99,6 +77,10 @@ def normalise_hex(code: str) -> str | None:
     if len(digits) in (3, 4):
         return "#" + "".join(2 * digit for digit in digits[:3])
     return "#" + digits[:6] if len(digits) in (6, 8) else None
+
+
+def _kept(phrase: str) -> str:
+    return phrase if len(phrase) <= _PHRASE_KEPT else phrase[: _PHRASE_KEPT - 1] + "…"
 
 
 def _phrases(text: str) -> Iterator[str]:
@@ -109,7 +91,7 @@ def _phrases(text: str) -> Iterator[str]:
     """
     start = 0
     closes_at = -1
-    for match in re.finditer(r"[(,;\r\n]", text):
+    for match in _BREAK.finditer(text):
         position = match.start()
         if position < closes_at:
             continue
@@ -124,14 +106,12 @@ def _phrases(text: str) -> Iterator[str]:
         yield piece
 
 
-def _closing(text: str, opening: int, reach: int = 400) -> int:
+def _closing(text: str, opening: int) -> int:
     """Return where the parenthesis at ``opening`` closes, or -1 if it was lost."""
-    inside = text[opening + 1 : opening + 1 + reach]
-    close = inside.find(")")
-    if close < 0:
+    inside, closed, _ = text[opening + 1 : opening + 1 + _BRACKET_REACH].partition(")")
+    if not closed or "(" in inside or "palette" in inside.lower():
         return -1
-    inside = inside[:close]
-    return -1 if "(" in inside or "palette" in inside.lower() else opening + 1 + close
+    return opening + 1 + len(inside)
 
 
 def _bare_codes(phrase: str) -> list[str | None] | None:
@@ -141,172 +121,25 @@ def _bare_codes(phrase: str) -> list[str | None] | None:
     return [normalise_hex(code) for code in _HEX.findall(phrase)]
 
 
-def _words(phrase: str) -> Iterator[_Word]:
-    inside = False
-    for token in _TOKEN.findall(phrase):
-        if token in ("(", ")"):
-            inside = token == "("
-            yield _Word("mark", token, inside)
-        elif token.startswith("#"):
-            yield _Word("hex", token, inside)
-        else:
-            for kind, value in _classify(token.lower()):
-                yield _Word(kind, value, inside)
-
-
-def _classify(word: str) -> list[tuple[str, str]]:
-    known = _known(word)
-    if known is not None:
-        return [known]
-    if 6 <= len(word) <= _LONGEST_WORD:  # "darkred", "bluegreen", "collaredshirt"
-        for cut in range(3, len(word) - 2):
-            first, second = _known(word[:cut]), _known(word[cut:])
-            if first is not None and second is not None:
-                return [first, second]
-            if second is not None and second[0] == "noun" and len(second[1]) >= _LONG_NOUN:
-                return [("word", word[:cut]), second]  # "lowcutshirt"
-    return [("word", word)]
-
-
-def _known(word: str) -> tuple[str, str] | None:
-    if word in ATTRIBUTE_OF:
-        return "noun", word
-    if word in MODIFIERS:
-        return "modifier", word
-    colour = canonical_colour(word)
-    return None if colour is None else ("colour", colour)
-
-
-def _background_kind(words: tuple[_Word, ...]) -> str:
-    if not any(w.kind == "noun" and ATTRIBUTE_OF[w.value] == "background" for w in words):
-        return "unknown"
-    kinds = [BACKGROUND_KINDS[word.value] for word in words if word.value in BACKGROUND_KINDS]
-    return kinds[-1] if kinds else "unknown"
-
-
-def _colours_of(words: tuple[_Word, ...], phrase: str) -> tuple[list[NamedColour], bool]:
+def _colours_of(phrase: Phrase, text: str) -> tuple[list[NamedColour], bool]:
     """Return the colours of one phrase in order, and whether something coloured was left over."""
-    nouns = _nouns(words)
-    finds: list[_Find] = []
+    mentions: list[Mention] = []
     leftover = False
-    for position, word in enumerate(words):
+    for position, word in enumerate(phrase.words):
         if word.kind == "hex":
             code = normalise_hex(word.value)
             leftover = leftover or code is None
             if code is not None:
-                finds.append(_Find(position, _head(words, nouns, position), code, None))
-    taken = {find.noun for find in finds}
-    for find in _named(words, nouns):
-        if find.noun is None and not _worn(words):
-            leftover = leftover or not finds
-        elif find.noun not in taken:
-            finds.append(find)
-    finds.sort(key=lambda find: find.position)
+                mentions.append(Mention(position, phrase.head(position), code, None))
+    by_code = {mention.noun for mention in mentions}
+    for mention in phrase.named():
+        if mention.noun is None and not phrase.worn:
+            leftover = leftover or not mentions
+        elif mention.noun not in by_code:
+            mentions.append(mention)
+    mentions.sort(key=lambda mention: mention.position)
     colours = [
-        NamedColour(_attribute(words, find.noun), find.hex, find.name, phrase)
-        for find in dict.fromkeys(finds)
+        NamedColour(phrase.attribute(mention.noun), mention.hex, mention.name, text)
+        for mention in mentions
     ]
     return list(dict.fromkeys(colours)), leftover
-
-
-def _attribute(words: tuple[_Word, ...], noun: int | None) -> str:
-    if noun is not None:
-        return ATTRIBUTE_OF[words[noun].value]
-    return "clothing" if _worn(words) else "other"
-
-
-def _worn(words: tuple[_Word, ...]) -> bool:
-    return any(word.value in ("wearing", "wears", "dressed") for word in words)
-
-
-def _nouns(words: tuple[_Word, ...]) -> list[int]:
-    """Return the positions of nouns, without "top" where it is a place ("longer on top")."""
-    return [
-        position
-        for position, word in enumerate(words)
-        if word.kind == "noun"
-        and not (
-            word.value == "top"
-            and (position == 0 or words[position - 1].value in ARTICLES | SUBORDINATE | {"at"})
-        )
-    ]
-
-
-def _head(words: tuple[_Word, ...], nouns: list[int], position: int) -> int | None:
-    """Return the noun that a hex code at ``position`` colours: the last one that is no addition.
-
-    Eyes and background are never additions: "glasses with brown eyes (#…)" colours the eyes.
-    """
-    before = [noun for noun in nouns if noun < position and not words[noun].inside]
-    if not before:
-        return next((noun for noun in nouns if noun > position), None)
-    last = before[-1]
-    if ATTRIBUTE_OF[words[last].value] in ("eyes", "background") and not _is_place(words, last):
-        return last
-    cut = next((i for i, word in enumerate(words) if word.value in ("with", "by")), len(words))
-    main = [noun for noun in before if noun < cut and not _is_place(words, noun)]
-    return main[-1] if main else last
-
-
-def _is_place(words: tuple[_Word, ...], noun: int) -> bool:
-    """Return whether the noun stands right behind a preposition: "bow in hair", "in a bun"."""
-    previous = noun - 1
-    while previous >= 0 and words[previous].value in ARTICLES:
-        previous -= 1
-    return previous >= 0 and words[previous].value in SUBORDINATE
-
-
-def _named(words: tuple[_Word, ...], nouns: list[int]) -> Iterator[_Find]:
-    """Yield the colours that the phrase gives in words only."""
-    served: set[int] = set()
-    following = _following(words, nouns)
-    position = 0
-    while position < len(words):
-        if words[position].kind not in ("colour", "modifier"):
-            position += 1
-            continue
-        end = position
-        while end < len(words) and words[end].kind in ("colour", "modifier"):
-            end += 1
-        group = [word.value for word in words[position:end]]
-        coloured = any(word.kind == "colour" for word in words[position:end])
-        noun, inside = following[end - 1], words[position].inside
-        if noun is not None and words[noun].inside != inside:
-            noun = None
-        if noun is None:
-            noun = next((n for n in reversed(nouns) if n < position), None)
-            if noun in served and inside:
-                position = end
-                continue
-        name = _name(words, group, noun, adjacent=noun == end, coloured=coloured)
-        if name is not None:
-            yield _Find(position, noun, None, name)
-            if noun is not None:
-                served.add(noun)
-        position = end
-
-
-def _following(words: tuple[_Word, ...], nouns: list[int]) -> list[int | None]:
-    """Return for each position the first noun behind it, in one pass from the right."""
-    result: list[int | None] = [None] * len(words)
-    nearest: int | None = None
-    positions = set(nouns)
-    for position in range(len(words) - 1, -1, -1):
-        result[position] = nearest
-        if position in positions:
-            nearest = position
-    return result
-
-
-def _name(
-    words: tuple[_Word, ...], group: list[str], noun: int | None, *, adjacent: bool, coloured: bool
-) -> str | None:
-    """Return the colour's name for ``colour_words.region``, None where the words name none."""
-    attribute = None if noun is None else ATTRIBUTE_OF[words[noun].value]
-    if attribute == "skin" and all(word in SKIN_WORDS for word in group):
-        return f"{' '.join(group)} skin"
-    if coloured:
-        return "red hair" if attribute == "hair" and group == ["red"] else " ".join(group)
-    if adjacent and attribute in ("hair", "eyes", "background"):
-        return " ".join(group)  # "dark hair": a lightness, no hue
-    return None

@@ -117,16 +117,18 @@ SYNONYMS: dict[str, str] = {
 }
 """Other spellings and near-synonyms; a word ending in -ish, -y or -s is taken to its stem first."""
 
-MODIFIERS: frozenset[str] = frozenset(
+_MODIFIERS = (
     "light lighter dark darker medium bright brighter deep deeper pale fair vivid hot neon pastel "
-    "soft dusty dull muted rich royal icy ashy ash warm cool baby sky forest blood jet".split()
+    "soft dusty dull muted rich royal icy ashy ash warm cool baby sky forest blood jet"
 )
+MODIFIERS: frozenset[str] = frozenset(_MODIFIERS.split())
 """Words that move a colour's region: see ``colour_words.region``."""
 
-SKIN_WORDS: frozenset[str] = frozenset(
+_SKIN_WORDS = (
     "light lighter dark darker medium deep pale fair tan olive brown black white ebony beige "
-    "peach caramel chocolate coffee mocha golden bronze honey warm cool rich porcelain".split()
+    "peach caramel chocolate coffee gold bronze honey warm cool rich porcelain"
 )
+SKIN_WORDS: frozenset[str] = frozenset(_SKIN_WORDS.split())
 """Words that before "skin" mean a tone of human skin and not the colour of that name."""
 
 

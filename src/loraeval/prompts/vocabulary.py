@@ -9,7 +9,7 @@ _NOUNS: dict[str, str] = {
     "dreads dreadlocks curls fringe updo bob mullet whiskers roots wig ombre",
     "eyes": "eye eyes iris irises pupil pupils yees",
     "lips": "lip lips lipstick mouth",
-    "skin": "skin skintone skintones complexion freckles",
+    "skin": "skin skinned skintone skintones skintoned complexion freckles",
     "clothing": "clothing clothes shirt shirts tshirt tee jacket coat hoodie sweater jumper suit "
     "dress jumpsuit robe cape cloak vest waistcoat blouse tunic armour armor uniform collar "
     "overcoat sportcoat wetsuit kimono sari cardigan turtleneck polo jersey overalls apron lapel "
@@ -49,4 +49,4 @@ BACKGROUND_KINDS: dict[str, str] = {
 SUBORDINATE: frozenset[str] = frozenset(["in", "on", "of", "for", "from", "underneath", "under"])
 """Prepositions that make the noun right after them (articles aside) a mere place."""
 
-ARTICLES: frozenset[str] = frozenset("a an the her his its their some".split())
+ARTICLES: frozenset[str] = frozenset(["a", "an", "the", "her", "his", "its", "their", "some"])
