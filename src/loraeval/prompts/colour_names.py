@@ -111,7 +111,6 @@ SYNONYMS: dict[str, str] = {
     "strawberry": "coral",
     "mocha": "coffee",
     "tanned": "tan",
-    "seagreen": "seafoam",
     "fuschia": "fuchsia",
     "onyx": "ebony",
 }
