@@ -7,6 +7,7 @@ be read costs its own row only: health 0 with the fault, every other metric unsc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 BATCH = 16
 """Pictures held in memory and embedded at a time."""
 
+_LATTICE = re.compile(r"(?<![\w.])(\d{1,3})\s?[x×]\s?(\d{1,3})(?![\w.])", re.IGNORECASE)
+
 NO_EFFECT_LEVELS = 1
 """A render within this many of 255 levels of the base model's, everywhere, shows no LoRA: one
 level is what batched kernels and PNG rounding can move."""
@@ -36,12 +39,14 @@ level is what batched kernels and PNG rounding can move."""
 class Panel:
     """Scorers with the profile and features that they share.
 
-    ``lattice`` is the expected (columns, rows) or None, ``size`` the expected (width, height) of
-    the images where the render itself does not say.
+    ``lattice`` is the expected (columns, rows) or None; with ``lattice_from_caption`` a prompt that
+    names a lattice ("24x24") sets its own. ``size`` is the expected (width, height) of the images
+    where the render itself does not say.
     """
 
     scorers: tuple[Scorer, ...]
     lattice: tuple[int, int] | None = None
+    lattice_from_caption: bool = False
     size: tuple[int, int] | None = None
     encoder: Encoder | None = None
     reference: ReferenceSet | None = None
@@ -79,6 +84,11 @@ class Panel:
                 self.bases[path] = None
         return self.bases[path]
 
+    def _lattice_for(self, render: Render) -> tuple[int, int] | None:
+        if self.lattice is None and self.lattice_from_caption:
+            return lattice_named(render.prompt.text)
+        return self.lattice
+
     def _row(self, render: Render, picture: Picture | ImageError) -> ScoreRow:
         scores: dict[str, float | None] = {}
         details: dict[str, Any] = {}
@@ -88,7 +98,7 @@ class Panel:
             base = self._base(render)
             context = ScoreContext(
                 prompt=render.prompt,
-                lattice=self.lattice,
+                lattice=self._lattice_for(render),
                 size=_size_of(render) or self.size,
                 reference=self.reference,
                 encoder=self.encoder,
@@ -114,6 +124,17 @@ class Panel:
             prompt_digest=render.prompt.digest,
             recipe=render.recipe,
         )
+
+
+def lattice_named(text: str) -> tuple[int, int] | None:
+    """Return the lattice that a caption names ("pixel art, 24x24" gives (24, 24)), else None.
+
+    Only whole words of 4 to 256 cells a side count, so "512x512" names an image size, not cells.
+    """
+    for columns, rows in _LATTICE.findall(text):
+        if 4 <= int(columns) <= 256 and 4 <= int(rows) <= 256:
+            return int(columns), int(rows)
+    return None
 
 
 def effect_of_lora(picture: np.ndarray[Any, Any], base: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""Score images that exist already.
+
+SOURCE is a renders manifest (JSON Lines), a folder of images with caption files, a plain folder of
+images, or a trainer's sample folder. Every image gives one line of the scores file; what cannot be
+measured is null there, with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from loraeval.commands.options import add_panel_arguments, optional_baseline, panel_choice
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``loraeval score``."""
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="manifest or folder of images")
+    parser.add_argument(
+        "--prompts", metavar="SET", help="prompt set for images that carry no caption"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="scores file (default: standard output)"
+    )
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="take lattice, encoder and reference from this baseline"
+    )
+    add_panel_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score SOURCE; return 0, or raise a ``LoraevalError``."""
+    from loraeval.evaluation.panels import build_panel, say, score_renders
+    from loraeval.prompts.sets import read_prompts
+    from loraeval.report.summary import summary_table
+    from loraeval.scores_file import row_to_json, write_scores
+    from loraeval.sources import find_renders
+
+    prompts = read_prompts(args.prompts) if args.prompts else None
+    renders = find_renders(args.source, prompts)
+    panel = build_panel(panel_choice(args), optional_baseline(args.baseline), quiet=False)
+    rows = list(score_renders(panel, renders))
+    if args.out is None:
+        for row in rows:
+            print(row_to_json(row))
+        return 0
+    write_scores(args.out, rows)
+    print(summary_table(rows))
+    say(f"{len(rows)} images scored, written to {args.out}")
+    return 0

@@ -1,0 +1,1 @@
+"""What the command line and pytest both call: render, score, gate, joined."""

@@ -1,0 +1,151 @@
+"""Gate one checkpoint: on images that exist, or rendering no more than the verdict needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loraeval.errors import BaselineError, ScoresError, UsageError
+from loraeval.records import Prompt, PromptSet, Render, ScoreRow, Verdict
+
+if TYPE_CHECKING:
+    from loraeval.baselines import Baseline
+    from loraeval.gate import GateOptions
+    from loraeval.render.renderer import Renderer
+    from loraeval.scorers.panel import Panel
+
+EFFECT_PAIRS = 2
+"""Pairs of prompt and seed that are also rendered without the LoRA, to see that it does anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateSetup:
+    """Everything a gate needs besides the checkpoint.
+
+    Either ``found`` holds renders that exist, or ``renderer`` and ``prompts`` make them. ``chunk``
+    is how many images are rendered between two looks at the evidence.
+    """
+
+    baseline: Baseline
+    panel: Panel
+    options: GateOptions
+    found: tuple[Render, ...] | None = None
+    renderer: Renderer | None = None
+    prompts: PromptSet | None = None
+    chunk: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class GateRun:
+    """A gated checkpoint: the verdict and what it rests on; ``images[i]`` belongs to ``rows[i]``."""
+
+    checkpoint: str
+    verdict: Verdict
+    rows: tuple[ScoreRow, ...]
+    images: tuple[Path, ...]
+    note: str = ""
+
+
+def gate_checkpoint(checkpoint: Path, setup: GateSetup) -> GateRun:
+    """Gate ``checkpoint`` against the setup's baseline.
+
+    Raises ``LoraevalError`` where it cannot be gated at all: no images of it among the found ones,
+    a file that cannot be loaded, a stale baseline.
+    """
+    if setup.found is not None:
+        return _gate_found(checkpoint.name, setup, setup.found)
+    if setup.renderer is None or setup.prompts is None:
+        raise UsageError(
+            f"{checkpoint.name}: expected a base model to render with (--base-model, --lora-base-model) "
+            "or images that exist already (--lora-renders); found neither"
+        )
+    return _gate_rendered(checkpoint, setup, setup.renderer, setup.prompts)
+
+
+def _gate_found(name: str, setup: GateSetup, found: Sequence[Render]) -> GateRun:
+    from loraeval.gate import gate_rows
+
+    renders = renders_of(name, found)
+    rows = tuple(setup.panel.score(renders))
+    (verdict,) = gate_rows(setup.baseline, rows, setup.options, checkpoint=name)
+    return GateRun(name, verdict, rows, tuple(render.image for render in renders))
+
+
+_EPOCH = re.compile(r"^(?P<run>.+?)-(?P<epoch>\d{6})$")
+
+
+def renders_of(name: str, found: Sequence[Render]) -> list[Render]:
+    """Return the found renders of the checkpoint file called ``name``.
+
+    A render belongs to it if it names the file, or if its run and epoch are the file name's
+    (``NAME-000007.safetensors``); a name without an epoch takes the run's only or last epoch.
+    Raises ``ScoresError`` naming the runs there are where none matches.
+    """
+    stem = name.removesuffix(".safetensors")
+    by_file = [r for r in found if r.checkpoint and Path(r.checkpoint).name in (name, stem)]
+    if by_file:
+        return by_file
+    match = _EPOCH.match(stem)
+    if match:
+        run, epoch = match["run"], int(match["epoch"])
+        chosen = [r for r in found if r.run == run and r.epoch == epoch]
+    else:
+        of_run = [r for r in found if r.run == stem]
+        last = max((r.epoch for r in of_run if r.epoch is not None), default=None)
+        chosen = [r for r in of_run if r.epoch == last]
+    if not chosen:
+        runs = sorted({r.run for r in found})
+        listed = ", ".join(runs[:12]) + (" …" if len(runs) > 12 else "")
+        raise ScoresError(
+            f"expected renders of {name} in the manifest, found none; it holds the runs {listed} "
+            "(name a checkpoint RUN-000007.safetensors for epoch 7 of RUN)"
+        )
+    return chosen
+
+
+def _gate_rendered(
+    checkpoint: Path, setup: GateSetup, renderer: Renderer, prompts: PromptSet
+) -> GateRun:
+    from loraeval.gate import SequentialGate
+
+    gate = SequentialGate(setup.baseline, setup.options)
+    known = prompts.by_id()
+    order = [(_prompt(known, prompt_id), seed) for prompt_id, seed in gate.order()]
+    bases = {
+        (render.prompt.id, render.seed): render.image
+        for render in renderer.render_jobs(None, order[:EFFECT_PAIRS])
+    }
+    pairs = iter(order)
+    renders: list[Render] = []
+    rows: list[ScoreRow] = []
+    while gate.verdict() is None and (jobs := list(islice(pairs, setup.chunk))):
+        made = [with_base(render, bases) for render in renderer.render_jobs(checkpoint, jobs)]
+        renders += made
+        for row in setup.panel.score(made):
+            rows.append(row)
+            gate.add(row)
+    return GateRun(
+        checkpoint.name,
+        gate.final(checkpoint=checkpoint.name),
+        tuple(rows),
+        tuple(render.image for render in renders),
+        note=f"{len(rows)} of {len(order)} images rendered",
+    )
+
+
+def with_base(render: Render, bases: dict[tuple[str, int | None], Path]) -> Render:
+    """Return ``render`` with the base model's image of the same prompt and seed, where made."""
+    return replace(render, base_image=bases.get((render.prompt.id, render.seed)))
+
+
+def _prompt(known: dict[str, Prompt], prompt_id: str) -> Prompt:
+    if prompt_id not in known:
+        raise BaselineError(
+            f"the baseline holds prompt {prompt_id!r}, which the prompt set does not; "
+            "give the set it was frozen from, or freeze it anew"
+        )
+    return known[prompt_id]

@@ -1,0 +1,150 @@
+"""Put a panel together: which scorers, which encoder, which reference features."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loraeval.errors import MissingExtraError, UsageError
+from loraeval.records import Render, ScoreRow
+
+if TYPE_CHECKING:
+    from loraeval.baselines import Baseline
+    from loraeval.scorers.encoders import Encoder
+    from loraeval.scorers.panel import Panel
+    from loraeval.scorers.reference import ReferenceSet
+
+SCORERS = ("palette", "grid", "style", "realism", "health")
+"""The scorers that run when nobody asks for others."""
+
+NEED_ENCODER = {"style", "realism"}
+
+
+@dataclass(frozen=True, slots=True)
+class PanelChoice:
+    """What the user asked for; ``build_panel`` turns it into a panel.
+
+    ``encoder`` is ``auto``, ``none`` or an encoder spec; ``reference`` a folder of images in the
+    style; ``lattice`` (columns, rows), None for no lattice, ``"caption"`` for the one that a
+    prompt names ("24x24").
+    """
+
+    scorers: tuple[str, ...] = SCORERS
+    encoder: str = "auto"
+    reference: Path | None = None
+    lattice: tuple[int, int] | str | None = "caption"
+    size: tuple[int, int] | None = None
+    offline: bool = False
+
+
+def offline_asked(flag: bool) -> bool:
+    """Say whether the user forbade any request: ``--offline`` or HF_HUB_OFFLINE."""
+    return flag or os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in {"1", "true", "yes", "on"}
+
+
+def parse_lattice(text: str) -> tuple[int, int] | str | None:
+    """Read ``24x24``, ``none`` or ``caption``; raise ``UsageError`` for anything else."""
+    word = text.strip().lower()
+    if word in {"none", "caption"}:
+        return None if word == "none" else "caption"
+    columns, cross, rows = word.partition("x")
+    if cross and columns.isdecimal() and rows.isdecimal() and int(columns) > 1 and int(rows) > 1:
+        return int(columns), int(rows)
+    raise UsageError(f"expected a lattice as COLUMNSxROWS, none or caption, found {text!r}")
+
+
+def build_panel(choice: PanelChoice, baseline: Baseline | None = None, *, quiet: bool) -> Panel:
+    """Return the panel for ``choice``; a baseline's profile fills what the user left open.
+
+    Where no encoder is at hand and none was asked for, the panel has none: what needs one is
+    unscored and says so. Raises ``UsageError`` for an unknown scorer or encoder and
+    ``MissingExtraError`` where an encoder that was asked for cannot run.
+    """
+    from loraeval.scorers.panel import Panel
+    from loraeval.scorers.registry import load_scorers
+
+    if baseline is not None:
+        choice = _filled_from(choice, baseline)
+    scorers = load_scorers(choice.scorers)
+    encoder = None
+    if NEED_ENCODER & set(choice.scorers) and choice.encoder != "none":
+        encoder = _encoder(choice, baseline, quiet)
+    return Panel(
+        scorers=tuple(scorers),
+        lattice=choice.lattice if not isinstance(choice.lattice, str) else None,
+        lattice_from_caption=choice.lattice == "caption",
+        size=choice.size,
+        encoder=encoder,
+        reference=_reference(choice, baseline, encoder, quiet),
+    )
+
+
+def _filled_from(choice: PanelChoice, baseline: Baseline) -> PanelChoice:
+    profile = baseline.profile
+    scorers = tuple(dict.fromkeys([*choice.scorers, *(m.split(".")[0] for m in profile.gated)]))
+    size = choice.size or profile.size
+    return replace(choice, lattice=profile.lattice, size=size, scorers=scorers)
+
+
+def _encoder(choice: PanelChoice, baseline: Baseline | None, quiet: bool) -> Encoder | None:
+    from loraeval.scorers.encoders import load_encoder, resolve_encoder
+
+    offline = offline_asked(choice.offline)
+    try:
+        spec = resolve_encoder(
+            choice.encoder, baseline=baseline.encoder if baseline else None, offline=offline
+        )
+        encoder = load_encoder(spec)
+    except MissingExtraError as error:
+        if choice.encoder != "auto":
+            raise
+        say(f"no encoder: {error}", quiet)
+        return None
+    if choice.encoder == "auto":
+        say(f"encoder: {encoder.id}", quiet)
+    return encoder
+
+
+def _reference(
+    choice: PanelChoice, baseline: Baseline | None, encoder: Encoder | None, quiet: bool
+) -> ReferenceSet | None:
+    from loraeval.scorers.reference import ReferenceSet
+
+    if choice.reference is not None:
+        if not choice.reference.is_dir():
+            raise UsageError(
+                f"{choice.reference}: expected a folder of images in the style (--reference)"
+            )
+        if encoder is not None:
+            return ReferenceSet.from_folder(choice.reference, encoder, progress=not quiet)
+    elif baseline is not None and baseline.reference_file is not None:
+        return ReferenceSet.from_json(baseline.reference_file.read_text(encoding="utf-8"))
+    return None
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """Print a remark on standard error, where it does not mix with results."""
+    if not quiet:
+        print(f"loraeval: {text}", file=sys.stderr)
+
+
+def show_progress() -> bool:
+    """Say whether a progress bar belongs here: on a terminal, and not in CI."""
+    return sys.stderr.isatty() and not os.environ.get("CI")
+
+
+def score_renders(panel: Panel, renders: Sequence[Render]) -> Iterator[ScoreRow]:
+    """Yield the scores of ``renders`` in order, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    yield from tqdm(
+        panel.score(renders),
+        total=len(renders),
+        unit="image",
+        desc="scoring",
+        disable=not show_progress(),
+    )

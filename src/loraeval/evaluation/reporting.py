@@ -1,0 +1,146 @@
+"""From gated runs to files that people open: scores, verdicts, charts, the HTML page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loraeval.errors import LoraevalError, MissingExtraError
+from loraeval.evaluation.gate_run import GateRun
+from loraeval.evaluation.stored_run import verdict_to_json
+from loraeval.records import ScoreRow
+from loraeval.scores_file import write_scores, write_text_atomically
+
+if TYPE_CHECKING:
+    from loraeval.baselines import Baseline
+    from loraeval.gate.epochs import EpochSelection
+    from loraeval.records import PromptSet, Recipe
+    from loraeval.report.data import BaselineView, RunReport
+
+
+def write_run_report(
+    folder: Path,
+    runs: Sequence[GateRun],
+    baseline: Baseline,
+    *,
+    checkpoints: Mapping[str, Path] | None = None,
+    prompts: PromptSet | None = None,
+    recipe: Recipe | None = None,
+) -> Path:
+    """Write ``scores.jsonl``, ``verdicts.json`` and the report of ``runs`` into ``folder``.
+
+    Returns the page ``folder/index.html``. ``checkpoints`` maps a run's checkpoint name to its
+    file, so that the report can compare training parameters with the baseline's.
+    """
+    from loraeval.report.html import write_report
+
+    rows = tuple(row for run in runs for row in run.rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    if rows:
+        write_scores(folder / "scores.jsonl", rows)
+    verdicts = [verdict_to_json(run.verdict) for run in runs]
+    write_text_atomically(folder / "verdicts.json", json.dumps(verdicts, indent=1))
+    return write_report(folder, report_of(runs, rows, baseline, checkpoints or {}, prompts, recipe))
+
+
+def report_of(
+    runs: Sequence[GateRun],
+    rows: tuple[ScoreRow, ...],
+    baseline: Baseline,
+    checkpoints: Mapping[str, Path],
+    prompts: PromptSet | None,
+    recipe: Recipe | None,
+) -> RunReport:
+    """Return what the report of ``runs`` shows."""
+    from dataclasses import asdict
+
+    from loraeval.report.data import RunReport
+
+    names = sorted({row.run for row in rows}) or [run.checkpoint for run in runs]
+    return RunReport(
+        title=", ".join(names[:4]) + (" …" if len(names) > 4 else ""),
+        rows=rows,
+        verdicts=tuple(run.verdict for run in runs),
+        baseline=baseline_view(baseline),
+        selection=selection_of(rows, baseline),
+        image_files={
+            row.image: path for run in runs for row, path in zip(run.rows, run.images, strict=True)
+        },
+        prompts={p.id: p.text for p in prompts.prompts} if prompts is not None else {},
+        parameters_html=parameters_html(baseline, checkpoints),
+        recipe=asdict(recipe) if recipe is not None else dict(baseline.recipe or {}),
+        versions=dict(rows[0].versions) if rows else {},
+        hashes=_hashes(checkpoints, baseline),
+        provenance=dict(baseline.provenance),
+    )
+
+
+def baseline_view(baseline: Baseline) -> BaselineView:
+    """Return the baseline as charts and reports show it: means with 95 % intervals."""
+    from loraeval.gate.epochs import metric_intervals
+    from loraeval.report.data import BaselineView
+
+    intervals = metric_intervals(baseline.rows)
+    return BaselineView(
+        name=baseline.name,
+        rows=tuple(baseline.rows),
+        means={metric: mean for metric, (mean, _, _) in intervals.items()},
+        bands={metric: (low, high) for metric, (_, low, high) in intervals.items()},
+    )
+
+
+def selection_of(rows: Sequence[ScoreRow], baseline: Baseline | None) -> EpochSelection | None:
+    """Return which epoch to keep, None where the rows hold fewer than two epochs of one run."""
+    epochs = {(row.run, row.epoch) for row in rows if row.epoch is not None}
+    if len(epochs) < 2 or len({run for run, _ in epochs}) > 1:
+        return None
+    from loraeval.gate.epochs import select_epoch
+
+    gated = baseline.profile.gated if baseline is not None else None
+    return select_epoch(rows, gated)
+
+
+def parameters_html(baseline: Baseline, checkpoints: Mapping[str, Path]) -> str | None:
+    """Return the differences in training parameters as an escaped fragment, where both are known."""
+    if not baseline.parameters or not checkpoints:
+        return None
+    from loraeval.checkpoints.compare import compare_parameters
+    from loraeval.checkpoints.parameters import Parameters, training_parameters
+    from loraeval.checkpoints.show import parameters_html as render
+
+    path = next(iter(checkpoints.values()))
+    try:
+        ours = training_parameters(path)
+    except LoraevalError:
+        return None
+    theirs = Parameters.from_json(dict(baseline.parameters))
+    return render(compare_parameters([theirs, ours]))
+
+
+def _hashes(checkpoints: Mapping[str, Path], baseline: Baseline) -> dict[str, str]:
+    from loraeval.checkpoints.header import file_sha256
+
+    hashes: dict[str, Any] = {
+        name: file_sha256(path) for name, path in checkpoints.items() if path.is_file()
+    }
+    hashes["prompt set"] = baseline.prompt_digest
+    hashes["recipe"] = baseline.recipe_digest
+    hashes["encoder"] = baseline.encoder
+    return {name: str(value) for name, value in hashes.items() if value}
+
+
+def charts_of(
+    folder: Path, rows: Sequence[ScoreRow], baseline: Baseline | None
+) -> tuple[Path, Path] | None:
+    """Write the epoch chart as PNG and SVG; None where the charts extra is not installed."""
+    from loraeval.report.charts import epoch_chart, save_chart
+
+    view = baseline_view(baseline) if baseline is not None else None
+    try:
+        chart = epoch_chart(rows, baseline=view, selection=selection_of(rows, baseline))
+    except MissingExtraError:
+        return None
+    png, svg = save_chart(chart, folder, "epochs")
+    return png, svg

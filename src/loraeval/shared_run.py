@@ -1,0 +1,243 @@
+"""One gate run shared by every item, fixture and xdist worker of a test session.
+
+The first process that needs a checkpoint's verdict computes it under a file lock and writes it
+into a private folder that all processes of the session know; the others wait and read. Nothing is
+made before that: collection reads names only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from loraeval.errors import CheckpointError, LoraevalError, UsageError
+from loraeval.records import Comparison, Verdict
+
+if TYPE_CHECKING:
+    from loraeval.baselines import Baseline
+    from loraeval.evaluation.gate_run import GateRun, GateSetup
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """What one test item reports: its kind, the sentence, and properties for JUnit."""
+
+    kind: Literal["pass", "fail", "skip"]
+    sentence: str
+    properties: tuple[tuple[str, str | int | float], ...]
+
+
+@dataclass
+class SharedRun:
+    """The gate of one test session; see the module's docstring.
+
+    ``checkpoints`` as typed, ``settings`` the ``--lora-*`` options by name without the prefix,
+    ``here`` the folder that paths on the command line are relative to.
+    """
+
+    checkpoints: tuple[str, ...]
+    settings: Mapping[str, str | None]
+    root: Path
+    here: Path
+    run_id: str | None = None
+    _runs: dict[str, GateRun] = field(default_factory=dict)
+    _setup: GateSetup | None = None
+    _paths: dict[str, Path] | None = None
+
+    def adopt(self, run_id: str) -> None:
+        """Use the folder of this test run id from now on."""
+        self.run_id = run_id
+
+    def checkpoint_names(self) -> list[str]:
+        """Return the names of the checkpoints under test, sorted within each argument."""
+        return list(self._checkpoint_paths())
+
+    def gated_scorers(self) -> tuple[str, ...]:
+        """Return the metrics that become items; without a usable baseline one item says why."""
+        try:
+            return tuple(self.baseline().profile.gated)
+        except LoraevalError:
+            return ("baseline",)
+
+    def baseline(self) -> Baseline:
+        """Return the baseline; raise ``UsageError`` where none is named."""
+        from loraeval.baselines import read_baseline
+
+        name = self.settings.get("baseline")
+        if not name:
+            raise UsageError(
+                "expected a baseline to gate against, found none: give --lora-baseline NAME or set "
+                "lora_baseline in the pytest configuration; make one with: loraeval baseline freeze"
+            )
+        with contextlib.suppress(LoraevalError):
+            return read_baseline(name, root=self.root / "baselines")
+        return read_baseline(name)
+
+    def run(self, checkpoint: str) -> GateRun:
+        """Return the gated run of ``checkpoint``, computed once a session."""
+        from loraeval.evaluation.stored_run import read_run, write_run
+
+        if checkpoint not in self._runs:
+            folder = self._folder() / uuid.uuid5(uuid.NAMESPACE_URL, checkpoint).hex
+            with _locked(folder.with_suffix(".lock")):
+                if not folder.exists():
+                    write_run(folder, self._compute(checkpoint))
+            self._runs[checkpoint] = read_run(folder)
+        return self._runs[checkpoint]
+
+    def outcome(self, checkpoint: str, metric: str) -> ItemOutcome:
+        """Return what the item of this checkpoint and metric reports."""
+        if metric == "baseline":
+            self.baseline()  # raises the sentence that the item fails with
+        verdict = self.run(checkpoint).verdict
+        found = next((c for c in verdict.comparisons if c.metric == metric), None)
+        if found is None:
+            raise UsageError(f"{metric} was not compared: {verdict.reason}")
+        kind = self._kind(found)
+        return ItemOutcome(kind, found.reason, _properties(verdict, found))
+
+    def write_report(self, folder: Path) -> Path:
+        """Write the HTML report of every checkpoint gated in this session; return the page."""
+        from loraeval.evaluation.reporting import write_run_report
+
+        names = self.checkpoint_names()
+        runs = [self.run(name) for name in names]
+        return write_run_report(folder, runs, self._make_setup().baseline)
+
+    def close(self) -> None:
+        """Remove the session's folder."""
+        if self.run_id is not None:
+            shutil.rmtree(_folder_of(self.run_id), ignore_errors=True)
+
+    def _kind(self, comparison: Comparison) -> Literal["pass", "fail", "skip"]:
+        if comparison.outcome == "pass":
+            return "pass"
+        if comparison.outcome == "inconclusive":
+            wish = self.settings.get("inconclusive") or "fail"
+            if wish not in ("pass", "fail", "skip"):
+                raise UsageError(f"--lora-inconclusive: expected pass, fail or skip, found {wish!r}")
+            return wish  # type: ignore[return-value]
+        return "fail"
+
+    def _folder(self) -> Path:
+        if self.run_id is None:
+            self.run_id = uuid.uuid4().hex
+        folder = _folder_of(self.run_id)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        facts = folder.lstat()
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid():
+            raise UsageError(f"{folder}: the session's folder belongs to somebody else")
+        return folder
+
+    def _compute(self, checkpoint: str) -> GateRun:
+        from loraeval.evaluation.gate_run import gate_checkpoint
+
+        return gate_checkpoint(self._checkpoint_paths()[checkpoint], self._make_setup())
+
+    def _make_setup(self) -> GateSetup:
+        if self._setup is None:
+            from loraeval.evaluation.setup import setup_from_settings
+
+            self._setup = setup_from_settings(self.settings, self.baseline(), self.root, self.here)
+        return self._setup
+
+    def _checkpoint_paths(self) -> dict[str, Path]:
+        if self._paths is None:
+            found = bool(self.settings.get("renders"))
+            paths = [p for text in self.checkpoints for p in expand(text, self.here, found=found)]
+            self._paths = _named(paths)
+        return self._paths
+
+
+def expand(text: str, here: Path, *, found: bool) -> list[Path]:
+    """Return the checkpoint files that ``text`` names: a file, a glob, or a folder of epochs.
+
+    With ``found`` renders the file itself need not exist: its name says which renders are meant.
+    Raises ``CheckpointError`` where nothing matches.
+    """
+    path = here / text
+    if path.is_dir():
+        from loraeval.checkpoints.series import find_series
+
+        epochs = [c.path for series in find_series(path) for c in series.checkpoints]
+        if not epochs:
+            raise CheckpointError(f"{text}: expected .safetensors checkpoints in the folder, found none")
+        return epochs
+    if path.is_file() or (found and not glob.has_magic(text)):
+        return [path]
+    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207
+    if not matches:
+        raise CheckpointError(
+            f"{text}: expected a LoRA file, a glob or a folder of epochs, found nothing there; "
+            "check --checkpoint"
+        )
+    return matches
+
+
+def _named(paths: Sequence[Path]) -> dict[str, Path]:
+    """Name each file by its last part, and by its folder too where two would share a name."""
+    unique = list(dict.fromkeys(path.resolve() for path in paths))
+    names = [path.name for path in unique]
+    return {
+        path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}": path
+        for path in unique
+    }
+
+
+def _folder_of(run_id: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"loraeval-{uuid.uuid5(uuid.NAMESPACE_URL, run_id).hex}"
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _properties(
+    verdict: Verdict, comparison: Comparison
+) -> tuple[tuple[str, str | int | float], ...]:
+    """Return the item's numbers as plain types: JUnit properties, and JSON for the summary."""
+    facts: dict[str, Any] = asdict(comparison)
+    numbers = ("estimate", "low", "high", "margin", "n", "baseline_mean", "candidate_mean")
+    whole = {"checkpoint": verdict.checkpoint, "baseline": verdict.baseline, **facts}
+    pairs = [(f"loraeval.{key}", facts[key]) for key in numbers if facts[key] is not None]
+    return (
+        ("loraeval", json.dumps(whole, allow_nan=False)),
+        ("loraeval.outcome", str(comparison.outcome)),
+        *((name, value if isinstance(value, int) else float(value)) for name, value in pairs),
+    )
+
+
+def summary_text(texts: Sequence[str]) -> str:
+    """Return the table of verdicts from the items' JSON, one block a checkpoint, sorted."""
+    from loraeval.gate.text import verdict_table
+
+    grouped: dict[tuple[str, str], list[Comparison]] = {}
+    for text in texts:
+        facts = json.loads(text)
+        key = (facts.pop("checkpoint"), facts.pop("baseline"))
+        grouped.setdefault(key, []).append(Comparison(**facts))
+    verdicts = [
+        Verdict(checkpoint, baseline, _overall(comparisons), tuple(comparisons), "")
+        for (checkpoint, baseline), comparisons in sorted(grouped.items())
+    ]
+    return verdict_table(verdicts)
+
+
+def _overall(comparisons: Sequence[Comparison]) -> Any:
+    outcomes = {c.outcome for c in comparisons}
+    order = ("stale", "fail", "inconclusive", "pass")
+    return next(outcome for outcome in order if outcome in outcomes)

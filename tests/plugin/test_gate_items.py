@@ -1,0 +1,113 @@
+"""`pytest --checkpoint`: the items, what a failure prints, what JUnit and the summary carry."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+GOOD, PHOTO, BLACK = "good-000002.safetensors", "photo-000001.safetensors", "black.safetensors"
+
+
+def test_a_good_checkpoint_passes_and_is_collected_alone(session: pytest.Pytester) -> None:
+    session.makepyfile(test_other="def test_other(): assert False")
+    result = session.runpytest("--checkpoint", GOOD)
+    result.assert_outcomes(passed=3)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*LoRA gate*", "*palette*", "*grid*", "*health*"])
+
+
+def test_items_are_named_checkpoint_and_scorer(session: pytest.Pytester) -> None:
+    result = session.runpytest("--checkpoint", GOOD, "--checkpoint", PHOTO, "--collect-only", "-q")
+    ids = [line for line in result.outlines if "::" in line]
+    metrics = ("palette", "grid", "health")
+    assert ids == [f"{name}::{metric}" for name in (GOOD, PHOTO) for metric in metrics]
+
+
+def test_a_failure_prints_its_one_line_reason_and_no_traceback(session: pytest.Pytester) -> None:
+    result = session.runpytest("--checkpoint", PHOTO, "-k", "grid")
+    result.assert_outcomes(failed=1, deselected=2)
+    text = result.stdout.str()
+    assert "Traceback" not in text
+    assert "shared_run.py" not in text
+    body = text.split("= FAILURES =")[1].split("short test summary")[0]
+    sentences = [line for line in body.splitlines() if line.strip() and not line.startswith(("_", "="))]
+    assert "grid" in sentences[0]
+    assert "margin" in sentences[0]
+
+
+def test_black_images_fail_by_their_health(session: pytest.Pytester) -> None:
+    result = session.runpytest("--checkpoint", BLACK, "-k", "health")
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(["*black*"])
+
+
+def test_junit_counts_the_failure_and_carries_the_numbers(session: pytest.Pytester) -> None:
+    session.runpytest("--checkpoint", PHOTO, "--junitxml", "out.xml")
+    suite = ET.parse(session.path / "out.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert int(suite.attrib["failures"]) >= 1
+    assert suite.attrib["errors"] == "0"
+    case = next(c for c in suite.iter("testcase") if c.attrib["name"].endswith("grid"))
+    properties = {p.attrib["name"]: p.attrib["value"] for p in case.iter("property")}
+    assert float(properties["loraeval.estimate"]) < 0
+    assert float(properties["loraeval.low"]) <= float(properties["loraeval.high"])
+    assert json.loads(properties["loraeval"])["checkpoint"] == PHOTO
+    assert properties["loraeval.outcome"] == "fail"
+
+
+def test_other_tests_named_on_the_command_line_run_beside_the_gate(
+    session: pytest.Pytester,
+) -> None:
+    session.makepyfile(test_other="def test_other(): pass")
+    session.runpytest("test_other.py", "--checkpoint", GOOD).assert_outcomes(passed=4)
+
+
+def test_a_folder_and_a_glob_stand_for_every_checkpoint_in_them(session: pytest.Pytester) -> None:
+    folder = session.mkdir("out")
+    for epoch in (1, 2, 3):
+        (folder / f"good-00000{epoch}.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
+    for argument in ("out", "out/*.safetensors"):
+        result = session.runpytest("--checkpoint", argument, "--collect-only", "-q", "-k", "grid")
+        assert [line for line in result.outlines if "::" in line] == [
+            f"good-00000{epoch}.safetensors::grid" for epoch in (1, 2, 3)
+        ]
+
+
+def test_what_cannot_be_measured_never_passes(session: pytest.Pytester) -> None:
+    profile = session.path / "profile.toml"
+    profile.write_text('gated = ["style"]\nlattice = [24, 24]\n')
+    result = session.runpytest("--checkpoint", GOOD, "--lora-baseline", "absent_style")
+    result.assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--lora-baseline", "absent"), "*absent*baseline freeze*"),
+        (("--lora-renders", "absent.jsonl"), "*absent.jsonl*"),
+        (("--checkpoint", "other-000009.safetensors"), "*other-000009*it holds the runs*good*"),
+        (("--lora-alpha", "much"), "*alpha*number*much*"),
+    ],
+)
+def test_a_mistake_fails_with_one_sentence(
+    session: pytest.Pytester, words: tuple[str, str], says: str
+) -> None:
+    result = session.runpytest("--checkpoint", GOOD, *words)
+    assert result.ret == 1
+    assert "Traceback" not in result.stdout.str()
+    result.stdout.fnmatch_lines([says])
+
+
+def test_a_checkpoint_that_is_not_there_stops_the_run(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest("--checkpoint", "absent.safetensors")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*absent.safetensors*"])
+
+
+def test_an_undecided_gate_means_what_the_user_chose(session: pytest.Pytester) -> None:
+    few = ["--checkpoint", GOOD, "--lora-min-images", "1000", "-k", "palette"]
+    session.runpytest(*few).assert_outcomes(failed=1, deselected=2)
+    session.runpytest(*few, "--lora-inconclusive", "skip").assert_outcomes(skipped=1, deselected=2)
+    session.runpytest(*few, "--lora-inconclusive", "pass").assert_outcomes(passed=1, deselected=2)

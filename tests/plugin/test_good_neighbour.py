@@ -1,0 +1,134 @@
+"""The plugin lives in every pytest run of its users: the traps that others fell into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+CHECKPOINT = "good-000002.safetensors"
+PASSING = "def test_it(): pass"
+
+
+def files_below(folder: Path) -> set[str]:
+    return {
+        str(p.relative_to(folder)) for p in folder.rglob("*") if "__pycache__" not in p.parts
+    }
+
+
+def test_without_checkpoint_nothing_is_imported_written_or_started(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile("""
+        import subprocess, sys
+        heavy = {"torch", "numpy", "PIL", "diffusers", "altair", "scipy", "skimage", "transformers",
+                 "loraeval.evaluation", "loraeval.shared_run", "loraeval.baselines"}
+        def test_nothing_heavy():
+            assert heavy & set(sys.modules) == set()
+    """)
+    before = files_below(pytester.path)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    assert files_below(pytester.path) == before
+    assert "LoRA" not in result.stdout.str()
+
+
+def test_collecting_renders_scores_and_writes_nothing(session: pytest.Pytester) -> None:
+    session.makeconftest("""
+        import loraeval.evaluation.gate_run as gate_run
+        def refuse(*_): raise AssertionError("collection must not gate")
+        gate_run.gate_checkpoint = refuse
+    """)
+    before = files_below(session.path)
+    result = session.runpytest_subprocess(
+        "--checkpoint", CHECKPOINT, "--collect-only", "-p", "no:cacheprovider"
+    )
+    assert result.ret == 0
+    assert files_below(session.path) == before
+
+
+def test_other_plugins_keep_their_option_names(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("""
+        def pytest_addoption(parser):
+            for name in ("--baseline", "--report", "--label", "--metadata", "--update-baseline",
+                         "--prompts", "--renders", "--encoder", "--store", "--devices", "--alpha"):
+                parser.addoption(name)
+    """)
+    pytester.makepyfile(PASSING)
+    pytester.runpytest("--baseline", "x", "--report", "y").assert_outcomes(passed=1)
+
+
+def test_every_option_and_ini_name_is_ours(pytester: pytest.Pytester) -> None:
+    text = pytester.runpytest("--help").stdout.str()
+    section = text.split("loraeval: gate LoRA checkpoints:")[1].split("\n\n")[0]
+    options = [word for word in section.split() if word.startswith("--")]
+    assert "--checkpoint=PATH" in options
+    assert all(o.startswith(("--checkpoint", "--lora-")) for o in options)
+    assert "lora_baseline (string)" in text
+
+
+def test_it_can_be_switched_off_by_its_name(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PASSING)
+    pytester.runpytest_subprocess("-p", "no:loraeval").assert_outcomes(passed=1)
+    result = pytester.runpytest_subprocess("-p", "no:loraeval", "--checkpoint", "x")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_strict_markers_hold(session: pytest.Pytester) -> None:
+    result = session.runpytest("--checkpoint", CHECKPOINT, "--strict-markers", "-m", "lora_gate")
+    result.assert_outcomes(passed=3)
+
+
+def test_the_command_line_beats_the_ini_file(session: pytest.Pytester) -> None:
+    result = session.runpytest("--checkpoint", CHECKPOINT, "--lora-baseline", "other_name")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*other_name*"])
+
+
+@pytest.mark.parametrize("workers", ["-n2", "-pno:xdist"])
+def test_it_works_with_xdist_and_without(session: pytest.Pytester, workers: str) -> None:
+    result = session.runpytest_subprocess(
+        "--checkpoint", CHECKPOINT, "--checkpoint", "photo-000001.safetensors", workers
+    )
+    outcomes = result.parseoutcomes()
+    assert outcomes["passed"] >= 3
+    assert outcomes["failed"] >= 1
+    assert "INTERNALERROR" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*LoRA gate*", "*grid*"])
+
+
+def test_the_gate_runs_once_for_all_workers(session: pytest.Pytester) -> None:
+    session.makeconftest("""
+        import os, pathlib
+        import loraeval.evaluation.gate_run as gate_run
+        gate = gate_run.gate_checkpoint
+        def counted(*words):
+            with open("count.txt", "a") as file:
+                file.write(f"{os.getpid()}\\n")
+            return gate(*words)
+        gate_run.gate_checkpoint = counted
+    """)
+    result = session.runpytest_subprocess("--checkpoint", CHECKPOINT, "-n", "3")
+    result.assert_outcomes(passed=3)
+    assert len((session.path / "count.txt").read_text().split()) == 1
+
+
+def test_the_shared_folder_is_gone_afterwards(
+    session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = session.mkdir("shared")
+    monkeypatch.setenv("TMPDIR", str(shared))
+    for words in ((), ("-n", "2")):
+        session.runpytest_subprocess("--checkpoint", CHECKPOINT, *words).assert_outcomes(passed=3)
+        assert [p.name for p in shared.iterdir() if p.name.startswith("loraeval-")] == []
+
+
+def test_the_plugin_leaves_no_attribute_on_config(session: pytest.Pytester) -> None:
+    session.makeconftest("""
+        def pytest_unconfigure(config):
+            ours = [name for name in vars(config) if "lora" in name.lower()]
+            assert ours == [], ours
+    """)
+    assert session.runpytest("--checkpoint", CHECKPOINT).ret == 0
+
+
