@@ -1,0 +1,89 @@
+"""A kohya training folder as a prompt set: ``NAME.txt`` (or ``.caption``) beside ``NAME.png``."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from loraeval.errors import LoraevalError, PromptError
+from loraeval.prompts.building import build_prompt, build_set
+from loraeval.prompts.limits import MAX_PROMPTS, clean, read_text
+from loraeval.records import Prompt, PromptSet
+
+IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"])
+"""File endings that count as images, in lower case."""
+CAPTION_SUFFIXES = (".txt", ".caption")
+_REPEATS = re.compile(r"[0-9]{1,4}_.+")
+MAX_FILES = 200_000
+
+
+def read_caption_folder(folder: Path) -> PromptSet:
+    """Return one prompt a captioned image, id = file name without its ending, in name order.
+
+    sd-scripts' ``N_name`` folders inside are read too. As the trainer does, only the first line
+    of a caption counts. Raises ``PromptError`` where no image has a caption, or a caption is
+    unreadable or lies outside the folder.
+    """
+    prompts: list[Prompt] = []
+    inner = [path for path in listing(folder, PromptError) if _is_repeats(path)]
+    for place in [folder, *inner]:
+        for image in images_in(place, PromptError):
+            caption = caption_of_image(image, folder, PromptError)
+            if caption is None:
+                continue
+            name = image.stem if place == folder else f"{place.name}/{image.stem}"
+            prompts.append(build_prompt(clean(image), prompt_id=name, text=caption))
+            if len(prompts) > MAX_PROMPTS:
+                raise PromptError(f"{folder}: more than {MAX_PROMPTS} captioned images")
+    if not prompts:
+        raise PromptError(
+            f"{folder}: expected images with captions (NAME.png and NAME.txt), found none"
+        )
+    return build_set(folder.resolve().name or "captions", prompts, str(folder))
+
+
+def listing(folder: Path, error: type[LoraevalError]) -> list[Path]:
+    """Return what lies in ``folder``, hidden files left out, in name order."""
+    try:
+        found = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    found.append(folder / entry.name)
+                if len(found) > MAX_FILES:
+                    raise error(f"{folder}: more than {MAX_FILES} files; split the folder")
+    except OSError as cause:
+        raise error(f"{clean(folder)}: cannot read the folder ({cause.strerror})") from cause
+    return sorted(found)
+
+
+def images_in(folder: Path, error: type[LoraevalError]) -> list[Path]:
+    """Return the image files right in ``folder``, in name order; none that links out of it."""
+    found = []
+    for path in listing(folder, error):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            check_inside(path, folder, error)
+            found.append(path)
+    return found
+
+
+def caption_of_image(image: Path, root: Path, error: type[LoraevalError]) -> str | None:
+    """Return the first line of the caption beside ``image``, None where there is no caption."""
+    for suffix in CAPTION_SUFFIXES:
+        path = image.with_suffix(suffix)
+        if path.is_file():
+            check_inside(path, root, error)
+            lines = read_text(path, error).strip().splitlines()
+            return lines[0].strip() if lines else None
+    return None
+
+
+def check_inside(path: Path, root: Path, error: type[LoraevalError]) -> None:
+    """Raise ``error`` if ``path``, links followed, lies outside ``root``."""
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        raise error(f"{clean(path)}: links out of {clean(root)}; copy the file in")
+
+
+def _is_repeats(path: Path) -> bool:
+    return bool(_REPEATS.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()

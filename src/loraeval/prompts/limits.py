@@ -1,0 +1,129 @@
+"""What a prompt file from outside may hold at most, and the reading that keeps to it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from loraeval.errors import LoraevalError, PromptError
+
+MAX_FILE_BYTES = 8 << 20
+"""A prompt file of 10,000 long prompts has about half of this."""
+MAX_MANIFEST_BYTES = 64 << 20
+"""A renders manifest of 50,000 images."""
+MAX_LINE_BYTES = 256 << 10
+MAX_PROMPTS = 10_000
+MAX_TEXT = 10_000
+"""Characters of a prompt; 225 tokens, the most that trainers use, are about 1,500."""
+MAX_ID = 200
+MAX_TAGS = 50
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+OVERRIDES: dict[str, tuple[type, float, float]] = {
+    "seed": (int, 0, 2**63 - 1),
+    "width": (int, 64, 4096),
+    "height": (int, 64, 4096),
+    "steps": (int, 1, 1000),
+    "guidance_scale": (float, 0, 100),
+    "lora_scale": (float, -10, 10),
+}
+"""Recipe fields that a prompt may set for itself: type, lowest, highest."""
+
+
+def read_text(
+    path: Path, error: type[LoraevalError] = PromptError, most: int = MAX_FILE_BYTES
+) -> str:
+    """Return the text of a regular file of at most ``most`` bytes, UTF-8, with or without BOM.
+
+    Raises ``error`` naming the file for anything else: missing, a folder or device, too big, not
+    UTF-8.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise error(f"{path}: expected a file, found something else")
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except (OSError, ValueError) as cause:
+        raise error(f"{clean(path)}: cannot read the file ({_why(cause)})") from cause
+    if len(data) > most:
+        raise error(f"{path}: larger than {most >> 20} MB; split the file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as cause:
+        raise error(
+            f"{path}: expected UTF-8 text, byte {cause.start} is none; save the file as UTF-8"
+        ) from cause
+
+
+def _why(cause: Exception) -> str:
+    return (cause.strerror if isinstance(cause, OSError) else None) or clean(cause)
+
+
+def clean(value: object, longest: int = 120) -> str:
+    """Return ``value`` for a message: on one line, control characters escaped, not too long."""
+    text = str(value)
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def check_text(value: object, where: str, what: str = "text", *, empty: bool = False) -> str:
+    """Return ``value`` if it is text of at most ``MAX_TEXT`` characters without control codes."""
+    if not isinstance(value, str):
+        raise PromptError(f"{where}: {what} must be text in quotes, found {clean(repr(value))}")
+    if len(value) > MAX_TEXT:
+        raise PromptError(f"{where}: {what} has {len(value)} characters, at most {MAX_TEXT} may be")
+    if _CONTROL.search(value):
+        raise PromptError(f"{where}: {what} holds control characters; remove them")
+    if not empty and not value.strip():
+        raise PromptError(f"{where}: {what} is empty")
+    return value
+
+
+def check_id(value: object, where: str) -> str:
+    """Return ``value`` if it can name a prompt: one line, and no way out of a folder."""
+    name = check_text(value, where, "id")
+    if len(name) > MAX_ID or re.search(r"[\t\r\n\u2028\u2029\\]", name) or name != name.strip():
+        raise PromptError(
+            f"{where}: {clean(repr(name))} is no id; use up to {MAX_ID} characters on one line, "
+            "without a backslash or spaces at the ends"
+        )
+    if name.startswith("/") or ".." in PurePosixPath(name).parts:
+        raise PromptError(f"{where}: {clean(repr(name))} is no id, it reads like a path upwards")
+    return name
+
+
+def check_override(key: str, value: object, where: str) -> float | int:
+    """Return a recipe field of a prompt if it has the right type and range."""
+    kind, low, high = OVERRIDES[key]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        number = number and isinstance(value, int)
+    if not number or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
+        raise PromptError(
+            f"{where}: {key} must be {'a whole number' if kind is int else 'a number'} "
+            f"from {low} to {high}, found {clean(repr(value))}"
+        )
+    if key in ("width", "height") and value % 8:  # type: ignore[operator]
+        raise PromptError(f"{where}: {key} must be a multiple of 8, found {value}")
+    return kind(value)  # type: ignore[no-any-return]
+
+
+def check_keys(keys: Iterable[object], valid: Iterable[str], where: str) -> None:
+    """Raise ``PromptError`` for the first key that is not ``valid``, naming the nearest one."""
+    known = list(valid)
+    for key in keys:
+        if key not in known:
+            raise PromptError(
+                f"{where}: unknown key {clean(repr(key), 60)}; {nearest(str(key), known)}"
+            )
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """Return "did you mean X?" or, where nothing is near, the list of what is known."""
+    close = difflib.get_close_matches(word[:60], known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"

@@ -1,0 +1,68 @@
+"""Reading prompt sets, in every form that people have them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+from loraeval.errors import PromptError
+from loraeval.prompts.json_lines import parse_json_lines
+from loraeval.prompts.kohya_folder import read_caption_folder
+from loraeval.prompts.limits import MAX_FILE_BYTES, MAX_MANIFEST_BYTES, clean, read_text
+from loraeval.prompts.sample_lines import parse_sample_lines
+from loraeval.prompts.toml_file import parse_toml
+from loraeval.records import PromptSet
+
+_PARSERS = {
+    ".toml": parse_toml,
+    ".jsonl": parse_json_lines,
+    ".ndjson": parse_json_lines,
+    ".txt": parse_sample_lines,
+}
+
+
+def read_prompts(path_or_name: str | Path) -> PromptSet:
+    """Read a prompt set.
+
+    ``path_or_name`` is the name of a set that ``prompts/NAME.toml`` holds (in the working folder,
+    else among loraeval's own), a TOML file, a folder of images with captions, a JSON Lines file
+    (of prompts, or a renders manifest), or a ``.txt`` file of sd-scripts' sample prompts. Raises
+    ``PromptError`` with file and place for whatever is not a prompt set.
+    """
+    path = Path(path_or_name)
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):  # a name too long, a NUL
+        exists = False
+    if not exists:
+        path = _named(str(path_or_name))
+    if path.is_dir():
+        return read_caption_folder(path)
+    parse = _PARSERS.get(path.suffix.lower())
+    if parse is None:
+        raise PromptError(
+            f"{clean(path)}: expected a prompt set: a .toml, .jsonl or .txt file, "
+            "or a folder of captioned images"
+        )
+    most = MAX_MANIFEST_BYTES if parse is parse_json_lines else MAX_FILE_BYTES
+    return parse(read_text(path, most=most), path.stem, clean(path))
+
+
+def prompt_folders() -> list[Path]:
+    """Return the folders where sets are looked up by name: the user's own, then loraeval's."""
+    here = Path(__file__).resolve()
+    places = [Path("prompts"), here.parent / "data", here.parents[3] / "prompts"]
+    return [place for place in places if place.is_dir()]
+
+
+def _named(name: str) -> Path:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        for folder in prompt_folders():
+            path = folder / f"{name}.toml"
+            if path.is_file():
+                return path
+    sets = sorted({path.stem for folder in prompt_folders() for path in folder.glob("*.toml")})
+    close = difflib.get_close_matches(name[:100], sets, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known sets: {', '.join(sets) or 'none'}"
+    raise PromptError(f"{clean(name)}: no such prompt set, neither a path nor a name; {hint}")
