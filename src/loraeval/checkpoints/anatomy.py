@@ -6,6 +6,7 @@ with ``deep=True``, is read whole once: hash, NaN and zeros are then certain, no
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Literal
 
 from loraeval.checkpoints import family as families
 from loraeval.checkpoints.escaping import plain
-from loraeval.checkpoints.header import Header, TensorInfo, read_header, read_tensor
+from loraeval.checkpoints.header import Header, TensorInfo, read_header, read_scalars
 from loraeval.checkpoints.layout import lora_modules
 from loraeval.checkpoints.naming import Module, group_modules
 from loraeval.checkpoints.scan import Scan, scan_all, scan_some
@@ -207,17 +208,10 @@ def _worth_a_look(modules: Mapping[str, Module]) -> list[TensorInfo]:
 
 
 def _alphas(header: Header, modules: Mapping[str, Module]) -> tuple[dict[str, float], list[str]]:
-    values: dict[str, float] = {}
-    bad: list[str] = []
-    for module in modules.values():
-        info = module.tensors.get("alpha")
-        if info is not None and info.items == 1:
-            value = float(read_tensor(header, info.name).reshape(-1)[0])
-            if value - value != 0:  # NaN or infinite
-                bad.append(info.name)
-            else:
-                values[module.name] = value
-    return values, bad
+    keys = {m.tensors["alpha"].name: m.name for m in modules.values() if "alpha" in m.tensors}
+    values = read_scalars(header, keys)
+    finite = {keys[name]: value for name, value in values.items() if math.isfinite(value)}
+    return finite, [name for name, value in values.items() if not math.isfinite(value)]
 
 
 def _component(

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import stat
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
@@ -44,6 +46,11 @@ ITEM_BYTES = {
 _NUMPY = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "U16": "<u2", "F16": "<f2", "BF16": "<u2",
     "I32": "<i4", "U32": "<u4", "F32": "<f4", "I64": "<i8", "U64": "<u8", "F64": "<f8",
+}  # fmt: skip
+
+_STRUCT = {
+    "F16": "<e", "BF16": "<f", "F32": "<f", "F64": "<d", "I8": "<b", "I16": "<h", "I32": "<i",
+    "I64": "<q", "U8": "<B", "U16": "<H", "U32": "<I", "U64": "<Q",
 }  # fmt: skip
 
 _STRANGERS = (
@@ -136,6 +143,27 @@ def read_tensor(header: Header, name: str) -> np.ndarray:
     if info.dtype == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(np.float32) if info.dtype == "F16" else values
+
+
+def read_scalars(header: Header, names: Iterable[str]) -> dict[str, float]:
+    """Return the one-item tensors of ``names`` as floats, through one open file.
+
+    Raises ``CheckpointError`` for a tensor of another size or a dtype that is not read here.
+    """
+    values: dict[str, float] = {}
+    with _open(header.path) as file:
+        for name in names:
+            info = header.tensors[name]
+            code = _STRUCT.get(info.dtype)
+            if info.items != 1 or code is None:
+                _refuse(header.path, f"tensor {plain(name)} is not one number")
+            raw = os.pread(file.fileno(), info.end - info.start, header.header_bytes + info.start)
+            if len(raw) != info.end - info.start:
+                _refuse(header.path, f"truncated inside tensor {plain(name)}")
+            if info.dtype == "BF16":  # the upper half of a float32
+                raw = b"\0\0" + raw
+            values[name] = float(struct.unpack(code, raw)[0])
+    return values
 
 
 def file_sha256(path: str | Path) -> str:
