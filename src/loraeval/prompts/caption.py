@@ -108,10 +108,11 @@ def _phrases(text: str) -> Iterator[str]:
 
 def _closing(text: str, opening: int) -> int:
     """Return where the parenthesis at ``opening`` closes, or -1 if it was lost."""
-    inside, closed, _ = text[opening + 1 : opening + 1 + _BRACKET_REACH].partition(")")
-    if not closed or "(" in inside or "palette" in inside.lower():
+    close = text.find(")", opening, opening + _BRACKET_REACH)
+    inside = text[opening + 1 : close]
+    if close < 0 or "(" in inside or "palette" in inside.lower():
         return -1
-    return opening + 1 + len(inside)
+    return close
 
 
 def _bare_codes(phrase: str) -> list[str | None] | None:
