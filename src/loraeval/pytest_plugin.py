@@ -16,7 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
-    from loraeval.evaluation import GateRun
+    from loraeval.evaluation.gate_run import GateRun
     from loraeval.records import ScoreRow
     from loraeval.shared_run import SharedRun
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from loraeval.errors import CheckpointError, LoraevalError, UsageError
+from loraeval.errors import LoraevalError, UsageError
 from loraeval.records import Comparison, Verdict
 
 if TYPE_CHECKING:
@@ -126,7 +125,9 @@ class SharedRun:
         if comparison.outcome == "inconclusive":
             wish = self.settings.get("inconclusive") or "fail"
             if wish not in ("pass", "fail", "skip"):
-                raise UsageError(f"--lora-inconclusive: expected pass, fail or skip, found {wish!r}")
+                raise UsageError(
+                    f"--lora-inconclusive: expected pass, fail or skip, found {wish!r}"
+                )
             return wish  # type: ignore[return-value]
         return "fail"
 
@@ -154,45 +155,11 @@ class SharedRun:
 
     def _checkpoint_paths(self) -> dict[str, Path]:
         if self._paths is None:
+            from loraeval.evaluation.checkpoints import expand_all
+
             found = bool(self.settings.get("renders"))
-            paths = [p for text in self.checkpoints for p in expand(text, self.here, found=found)]
-            self._paths = _named(paths)
+            self._paths = expand_all(self.checkpoints, self.here, found=found)
         return self._paths
-
-
-def expand(text: str, here: Path, *, found: bool) -> list[Path]:
-    """Return the checkpoint files that ``text`` names: a file, a glob, or a folder of epochs.
-
-    With ``found`` renders the file itself need not exist: its name says which renders are meant.
-    Raises ``CheckpointError`` where nothing matches.
-    """
-    path = here / text
-    if path.is_dir():
-        from loraeval.checkpoints.series import find_series
-
-        epochs = [c.path for series in find_series(path) for c in series.checkpoints]
-        if not epochs:
-            raise CheckpointError(f"{text}: expected .safetensors checkpoints in the folder, found none")
-        return epochs
-    if path.is_file() or (found and not glob.has_magic(text)):
-        return [path]
-    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207
-    if not matches:
-        raise CheckpointError(
-            f"{text}: expected a LoRA file, a glob or a folder of epochs, found nothing there; "
-            "check --checkpoint"
-        )
-    return matches
-
-
-def _named(paths: Sequence[Path]) -> dict[str, Path]:
-    """Name each file by its last part, and by its folder too where two would share a name."""
-    unique = list(dict.fromkeys(path.resolve() for path in paths))
-    names = [path.name for path in unique]
-    return {
-        path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}": path
-        for path in unique
-    }
 
 
 def _folder_of(run_id: str) -> Path:

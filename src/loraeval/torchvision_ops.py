@@ -15,6 +15,7 @@ import importlib.machinery
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 _TARGET = "torchvision._meta_registrations"
 _SCHEMAS = {
@@ -44,7 +45,7 @@ def declare_missing_operators() -> list[str]:
     declared = []
     for name, schema in _SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, name):
-            library = torch.library.Library("torchvision", "FRAGMENT")
+            library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
             library.define(schema)
             _kept.append(library)
             declared.append(name)

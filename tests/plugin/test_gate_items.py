@@ -32,7 +32,9 @@ def test_a_failure_prints_its_one_line_reason_and_no_traceback(session: pytest.P
     assert "Traceback" not in text
     assert "shared_run.py" not in text
     body = text.split("= FAILURES =")[1].split("short test summary")[0]
-    sentences = [line for line in body.splitlines() if line.strip() and not line.startswith(("_", "="))]
+    sentences = [
+        line for line in body.splitlines() if line.strip() and not line.startswith(("_", "="))
+    ]
     assert "grid" in sentences[0]
     assert "margin" in sentences[0]
 

@@ -11,9 +11,7 @@ PASSING = "def test_it(): pass"
 
 
 def files_below(folder: Path) -> set[str]:
-    return {
-        str(p.relative_to(folder)) for p in folder.rglob("*") if "__pycache__" not in p.parts
-    }
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if "__pycache__" not in p.parts}
 
 
 def test_without_checkpoint_nothing_is_imported_written_or_started(
@@ -130,5 +128,3 @@ def test_the_plugin_leaves_no_attribute_on_config(session: pytest.Pytester) -> N
             assert ours == [], ours
     """)
     assert session.runpytest("--checkpoint", CHECKPOINT).ret == 0
-
-

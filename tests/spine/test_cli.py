@@ -93,5 +93,3 @@ def test_interrupt_says_how_to_go_on(
     monkeypatch.setattr(command, "run", interrupted)
     assert main(["doctor"]) == 130
     assert "run the same command again" in capsys.readouterr().err
-
-

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 
-
 def python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -17,7 +16,9 @@ def python(code: str) -> str:
 
 def test_install_imports_nothing_by_itself() -> None:
     code = "import sys; from loraeval import torchvision_ops as t; t.install(); t.install(); "
-    code += "print('torch' in sys.modules, sum(type(f).__name__ == '_Finder' for f in sys.meta_path))"
+    code += (
+        "print('torch' in sys.modules, sum(type(f).__name__ == '_Finder' for f in sys.meta_path))"
+    )
     assert python(code) == "False 1"
 
 

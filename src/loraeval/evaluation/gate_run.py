@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loraeval.scorers.panel import Panel
 
 EFFECT_PAIRS = 2
-"""Pairs of prompt and seed that are also rendered without the LoRA, to see that it does anything."""
+"""Pairs of prompt and seed also rendered without the LoRA, to see that it does anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class GateSetup:
 
 @dataclass(frozen=True, slots=True)
 class GateRun:
-    """A gated checkpoint: the verdict and what it rests on; ``images[i]`` belongs to ``rows[i]``."""
+    """A gated checkpoint: verdict and what it rests on; ``images[i]`` belongs to ``rows[i]``."""
 
     checkpoint: str
     verdict: Verdict
@@ -60,8 +60,8 @@ def gate_checkpoint(checkpoint: Path, setup: GateSetup) -> GateRun:
         return _gate_found(checkpoint.name, setup, setup.found)
     if setup.renderer is None or setup.prompts is None:
         raise UsageError(
-            f"{checkpoint.name}: expected a base model to render with (--base-model, --lora-base-model) "
-            "or images that exist already (--lora-renders); found neither"
+            f"{checkpoint.name}: expected a base model to render with (--base-model, "
+            "--lora-base-model) or images that exist already (--lora-renders); found neither"
         )
     return _gate_rendered(checkpoint, setup, setup.renderer, setup.prompts)
 
@@ -72,7 +72,9 @@ def _gate_found(name: str, setup: GateSetup, found: Sequence[Render]) -> GateRun
     renders = renders_of(name, found)
     rows = tuple(setup.panel.score(renders))
     (verdict,) = gate_rows(setup.baseline, rows, setup.options, checkpoint=name)
-    return GateRun(name, verdict, rows, tuple(render.image for render in renders))
+    return GateRun(
+        name, verdict, rows, tuple(render.image for render in renders)
+    )
 
 
 _EPOCH = re.compile(r"^(?P<run>.+?)-(?P<epoch>\d{6})$")
@@ -123,11 +125,13 @@ def _gate_rendered(
     renders: list[Render] = []
     rows: list[ScoreRow] = []
     while gate.verdict() is None and (jobs := list(islice(pairs, setup.chunk))):
-        made = [with_base(render, bases) for render in renderer.render_jobs(checkpoint, jobs)]
-        renders += made
-        for row in setup.panel.score(made):
-            rows.append(row)
-            gate.add(row)
+        made = {(r.prompt.id, r.seed): r for r in renderer.render_jobs(checkpoint, jobs)}
+        ordered = [with_base(made[prompt.id, seed], bases) for prompt, seed in jobs]
+        for render, row in zip(ordered, setup.panel.score(ordered), strict=True):
+            if gate.verdict() is None:
+                renders.append(render)
+                rows.append(row)
+                gate.add(row)
     return GateRun(
         checkpoint.name,
         gate.final(checkpoint=checkpoint.name),

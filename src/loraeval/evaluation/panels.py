@@ -43,7 +43,12 @@ class PanelChoice:
 
 def offline_asked(flag: bool) -> bool:
     """Say whether the user forbade any request: ``--offline`` or HF_HUB_OFFLINE."""
-    return flag or os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in {"1", "true", "yes", "on"}
+    return flag or os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in {
+        "1",
+        "true",
+        "yes",
+        "on",
+    }
 
 
 def parse_lattice(text: str) -> tuple[int, int] | str | None:

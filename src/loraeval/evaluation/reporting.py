@@ -103,7 +103,7 @@ def selection_of(rows: Sequence[ScoreRow], baseline: Baseline | None) -> EpochSe
 
 
 def parameters_html(baseline: Baseline, checkpoints: Mapping[str, Path]) -> str | None:
-    """Return the differences in training parameters as an escaped fragment, where both are known."""
+    """Return the differences in training parameters as escaped HTML, where both are known."""
     if not baseline.parameters or not checkpoints:
         return None
     from loraeval.checkpoints.compare import compare_parameters

@@ -31,6 +31,8 @@ class RenderChoice:
     seeds: tuple[int, ...] = ()
     store: Path = Path(DEFAULT_STORE)
     devices: str = "auto"
+    workers: int | None = None
+    ray: str | None = None
     batch_size: int | None = None
     compile: str = "auto"
     offline: bool = False
@@ -45,6 +47,8 @@ def make_renderer(choice: RenderChoice, recipe: Recipe) -> Renderer:
         recipe,
         Store(choice.store),
         devices=choice.devices,
+        workers=choice.workers,
+        ray=choice.ray,
         batch_size=choice.batch_size,
         compile=choice.compile,
         offline=offline_asked(choice.offline),
@@ -57,7 +61,7 @@ def choose_recipe(choice: RenderChoice, baseline: Baseline | None) -> Recipe:
 
     Raises ``UsageError`` where no base model is named anywhere.
     """
-    from loraeval.render.recipe import read_recipe, recipe_from_fields
+    from loraeval.render.recipe import read_recipe, recipe_from_mapping
 
     overrides: dict[str, object] = {}
     if choice.base_model is not None:
@@ -65,7 +69,8 @@ def choose_recipe(choice: RenderChoice, baseline: Baseline | None) -> Recipe:
     if choice.seeds:
         overrides["seeds"] = choice.seeds
     if choice.recipe is None and baseline is not None and baseline.recipe:
-        return recipe_from_fields({**baseline.recipe, **overrides})
+        fields = {**baseline.recipe, **overrides, "base_model_hash": None}
+        return recipe_from_mapping(fields, f"baseline {baseline.name}")
     if choice.recipe is None and choice.base_model is None:
         raise UsageError(
             "expected a base model to render with: give --base-model (a diffusers folder, a "
@@ -80,7 +85,9 @@ def choose_prompts(choice: RenderChoice, baseline: Baseline | None) -> PromptSet
 
     name = choice.prompts or (baseline.prompt_set if baseline is not None else None)
     if not name:
-        raise UsageError("expected a prompt set to render: give --prompts (a set of prompts/ or a path)")
+        raise UsageError(
+            "expected a prompt set to render: give --prompts (a set of prompts/ or a path)"
+        )
     return read_prompts(name)
 
 
@@ -169,5 +176,3 @@ def _existing(text: str | None, root: Path, here: Path) -> str | None:
         return None
     path = _path(text, root, here)
     return str(path) if path.exists() else text
-
-

@@ -1,0 +1,118 @@
+"""Render checkpoints with fixed prompts, score the images, and gate them against a baseline.
+
+CHECKPOINT is a LoRA file, a glob, or a folder of epochs. With --baseline no more images are
+rendered than the verdict needs; without one every prompt and seed is rendered, for freezing a
+baseline or choosing an epoch. Nothing is rendered twice: an interrupted run goes on where it
+stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loraeval.commands.options import (
+    add_gate_arguments,
+    add_panel_arguments,
+    add_render_arguments,
+    panel_choice,
+    render_choice,
+)
+
+if TYPE_CHECKING:
+    from loraeval.baselines import Baseline
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``loraeval run``."""
+    parser.add_argument(
+        "checkpoints", nargs="+", metavar="CHECKPOINT", help="LoRA file, glob or folder of epochs"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where results go")
+    parser.add_argument("--baseline", metavar="NAME", help="gate against this baseline")
+    parser.add_argument(
+        "--base-renders",
+        action="store_true",
+        help="also render every pair at LoRA scale 0 and score the drift from it",
+    )
+    add_render_arguments(parser)
+    add_panel_arguments(parser)
+    add_gate_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render, score and, with a baseline, gate; return the worst checkpoint's exit code."""
+    from loraeval.commands.options import optional_baseline
+    from loraeval.evaluation.checkpoints import expand_all
+
+    baseline = optional_baseline(args.baseline)
+    paths = expand_all(args.checkpoints, Path.cwd())
+    return _gate(args, paths, baseline) if baseline is not None else _render_all(args, paths)
+
+
+def _gate(args: argparse.Namespace, paths: dict[str, Path], baseline: Baseline) -> int:
+    from loraeval.evaluation.gate_run import GateSetup, gate_checkpoint
+    from loraeval.evaluation.panels import build_panel
+    from loraeval.evaluation.reporting import charts_of, write_run_report
+    from loraeval.evaluation.setup import (
+        choose_prompts,
+        choose_recipe,
+        gate_options,
+        make_renderer,
+    )
+    from loraeval.gate.text import verdict_table
+
+    choice = render_choice(args)
+    recipe = choose_recipe(choice, baseline)
+    prompts = choose_prompts(choice, baseline)
+    panel = build_panel(panel_choice(args), baseline, quiet=False)
+    options = gate_options(
+        alpha=args.alpha, power=args.power, max_images=args.max_images, min_images=args.min_images
+    )
+    with make_renderer(choice, recipe) as renderer:
+        setup = GateSetup(baseline, panel, options, renderer=renderer, prompts=prompts)
+        runs = [gate_checkpoint(path, setup) for path in paths.values()]
+        recipe = renderer.recipe
+    rows = [row for gated in runs for row in gated.rows]
+    page = write_run_report(
+        args.out, runs, baseline, checkpoints=paths, prompts=prompts, recipe=recipe
+    )
+    charts = charts_of(args.out, rows, baseline)
+    print(verdict_table([gated.verdict for gated in runs]))
+    for gated in runs:
+        print(f"{gated.checkpoint}: {gated.verdict.reason} ({gated.note})")
+    if charts is not None:
+        print(f"chart: {charts[0]}")
+    print(f"report: {page}")
+    return worst_exit([gated.verdict.exit_code for gated in runs], args.inconclusive)
+
+
+def worst_exit(codes: list[int], inconclusive: str | None) -> int:
+    """Return the exit code of several verdicts: stale 2 before fail 1 before undecided 3."""
+    if inconclusive is not None:
+        codes = [(0 if inconclusive == "pass" else 1) if code == 3 else code for code in codes]
+    return next((code for code in (2, 1, 3) if code in codes), 0)
+
+
+def _render_all(args: argparse.Namespace, paths: dict[str, Path]) -> int:
+    from loraeval.evaluation.full_run import render_and_score
+    from loraeval.evaluation.panels import build_panel, say
+    from loraeval.evaluation.reporting import charts_of
+    from loraeval.evaluation.setup import choose_prompts, choose_recipe, make_renderer
+    from loraeval.report.summary import summary_table
+
+    choice = render_choice(args)
+    recipe = choose_recipe(choice, None)
+    prompts = choose_prompts(choice, None)
+    panel = build_panel(panel_choice(args), None, quiet=False)
+    with make_renderer(choice, recipe) as renderer:
+        rows = render_and_score(
+            renderer, panel, list(paths.values()), prompts, args.out, bases=args.base_renders
+        )
+    print(summary_table(rows))
+    charts = charts_of(args.out, rows, None)
+    if charts is not None:
+        say(f"chart: {charts[0]}")
+    say(f"{len(rows)} images, scores in {args.out / 'scores.jsonl'}")
+    return 0

@@ -1,0 +1,49 @@
+"""From what a user typed to checkpoint files: a file, a glob, a folder of epochs."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from loraeval.errors import CheckpointError
+
+
+def expand(text: str, here: Path, *, found: bool = False) -> list[Path]:
+    """Return the checkpoint files that ``text`` names: a file, a glob, or a folder of epochs.
+
+    With ``found`` renders the file itself need not exist: its name says which renders are meant.
+    Raises ``CheckpointError`` where nothing matches.
+    """
+    path = here / text
+    if path.is_dir():
+        from loraeval.checkpoints.series import find_series
+
+        epochs = [c.path for series in find_series(path) for c in series.checkpoints]
+        if not epochs:
+            raise CheckpointError(
+                f"{text}: expected .safetensors checkpoints in the folder, found none"
+            )
+        return epochs
+    if path.is_file() or (found and not glob.has_magic(text)):
+        return [path]
+    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207
+    if not matches:
+        raise CheckpointError(
+            f"{text}: expected a LoRA file, a glob or a folder of epochs, found nothing there"
+        )
+    return matches
+
+
+def expand_all(texts: Sequence[str], here: Path, *, found: bool = False) -> dict[str, Path]:
+    """Return every checkpoint named by ``texts``, by its name, in order, none twice.
+
+    A name is the file's; where two files share it, its folder stands before it.
+    """
+    paths = [path for text in texts for path in expand(text, here, found=found)]
+    unique = list(dict.fromkeys(path.resolve() for path in paths))
+    names = [path.name for path in unique]
+    return {
+        path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}": path
+        for path in unique
+    }
