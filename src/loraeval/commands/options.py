@@ -85,7 +85,7 @@ def add_render_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--compile",
         default="auto",
-        choices=("auto", "on", "off"),
+        choices=("auto", "always", "never"),
         help="torch.compile (default auto)",
     )
 

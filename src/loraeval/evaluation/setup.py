@@ -61,7 +61,7 @@ def choose_recipe(choice: RenderChoice, baseline: Baseline | None) -> Recipe:
 
     Raises ``UsageError`` where no base model is named anywhere.
     """
-    from loraeval.render.recipe import read_recipe, recipe_from_mapping
+    from loraeval.render.recipe import read_recipe, recipe_from_fields
 
     overrides: dict[str, object] = {}
     if choice.base_model is not None:
@@ -70,7 +70,7 @@ def choose_recipe(choice: RenderChoice, baseline: Baseline | None) -> Recipe:
         overrides["seeds"] = choice.seeds
     if choice.recipe is None and baseline is not None and baseline.recipe:
         fields = {**baseline.recipe, **overrides, "base_model_hash": None}
-        return recipe_from_mapping(fields, f"baseline {baseline.name}")
+        return recipe_from_fields(fields, f"baseline {baseline.name}")
     if choice.recipe is None and choice.base_model is None:
         raise UsageError(
             "expected a base model to render with: give --base-model (a diffusers folder, a "
