@@ -1,0 +1,135 @@
+"""What a scorer's details look like on a picture: colour swatches and the found lattice.
+
+Details come out of a scores file, which a stranger may have written: only what has the right
+shape is used, a colour only as ``#rrggbb``, a number only where it is finite.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_HEX = re.compile(r"#[0-9a-f]{6}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Swatch:
+    """A colour that the caption names: ``wanted`` and the nearest ``found`` as ``#rrggbb``.
+
+    ``delta_e`` is their CIEDE2000 distance; ``missing`` says that the scorer counts it as absent;
+    ``found`` is None where the picture has nothing to compare with.
+    """
+
+    attribute: str
+    wanted: str
+    found: str | None
+    delta_e: float | None
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LatticeOverlay:
+    """The lattice found in an image: cell period and phase in pixels, columns and rows."""
+
+    period: tuple[float, float]
+    phase: tuple[float, float]
+    cells: tuple[float, float] | None
+
+
+MISSING_DELTA_E = 10.0
+"""A colour farther off than this reads as another colour, where the scorer does not say itself."""
+
+
+def swatches(details: Mapping[str, Any]) -> list[Swatch]:
+    """Return the colours of ``ScoreRow.details["palette"]``, the missing ones first."""
+    found = []
+    for entry in _entries(details.get("palette")):
+        wanted = _hex(entry.get("wanted"))
+        if wanted is None:
+            continue
+        delta_e = _number(entry.get("delta_e"))
+        said = entry.get("missing")
+        missing = said if isinstance(said, bool) else delta_e is None or delta_e > MISSING_DELTA_E
+        found.append(
+            Swatch(
+                attribute=str(entry.get("attribute") or "colour")[:60],
+                wanted=wanted,
+                found=_hex(entry.get("found")),
+                delta_e=delta_e,
+                missing=missing,
+            )
+        )
+    return sorted(found, key=lambda swatch: (not swatch.missing, -(swatch.delta_e or 0.0)))
+
+
+def lattice_overlay(details: Mapping[str, Any]) -> LatticeOverlay | None:
+    """Return the lattice of ``ScoreRow.details["grid"]``, None where none was found."""
+    grid = details.get("grid")
+    if not isinstance(grid, Mapping):
+        return None
+    found = grid.get("found")
+    source: Mapping[str, Any] = found if isinstance(found, Mapping) else grid
+    period, phase = _pair(source.get("period")), _pair(source.get("phase"))
+    cells = _pair([source.get("columns"), source.get("rows")])
+    if period is None or min(period) < 2:
+        return None
+    return LatticeOverlay(period, phase or (0.0, 0.0), cells)
+
+
+def facts(details: Mapping[str, Any], scorer: str) -> dict[str, str]:
+    """Return the plain values among a scorer's details as text, the reason left out."""
+    found = details.get(scorer)
+    if not isinstance(found, Mapping):
+        return {}
+    plain: dict[str, str] = {}
+    for key, value in found.items():
+        if key == "reason" or not isinstance(value, (str, int, float, bool)):
+            continue
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        plain[str(key)[:60]] = text[:300]
+    return plain
+
+
+def reason(details: Mapping[str, Any], metric: str) -> str | None:
+    """Return why ``metric`` has no number, None where its scorer does not say."""
+    for name in (metric, metric.split(".")[0]):
+        found = details.get(name)
+        if isinstance(found, Mapping) and isinstance(found.get("reason"), str):
+            return str(found["reason"])[:300]
+    return None
+
+
+def _entries(palette: object) -> list[Mapping[str, Any]]:
+    if not isinstance(palette, Mapping):
+        return []
+    for value in palette.values():
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            entries = [item for item in value if "wanted" in item]
+            if entries:
+                return entries
+    return []
+
+
+def _hex(value: object) -> str | None:
+    text = value.lower() if isinstance(value, str) else ""
+    return text if _HEX.match(text) else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _pair(value: object) -> tuple[float, float] | None:
+    single = _number(value)
+    if single is not None:
+        return single, single
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        first, second = _number(value[0]), _number(value[1])
+        if first is not None and second is not None:
+            return first, second
+    return None

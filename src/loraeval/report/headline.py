@@ -1,0 +1,90 @@
+"""The sentence at the top of a report, and words for outcomes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loraeval.records import Comparison, Outcome, Verdict
+from loraeval.report.data import RunReport
+
+WORDS: dict[Outcome, str] = {
+    "pass": "pass",
+    "fail": "fail",
+    "inconclusive": "inconclusive",
+    "stale": "not comparable",
+}
+"""Outcomes as people read them."""
+
+SIGNS: dict[Outcome, str] = {"pass": "✓", "fail": "✕", "inconclusive": "?", "stale": "≠"}
+"""A sign for each outcome, so that colour is never the only difference."""
+
+_GRAVITY: tuple[Outcome, ...] = ("fail", "stale", "inconclusive", "pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What a person reads first: an outcome (None where nothing was gated) and a sentence."""
+
+    outcome: Outcome | None
+    sentence: str
+
+
+def headline(data: RunReport) -> Headline:
+    """Return the first sentence of a report.
+
+    One verdict speaks for itself. Of a series, the recommended epoch's verdict leads; without a
+    recommendation the gravest outcome does, and the sentence counts the rest.
+    """
+    if not data.verdicts:
+        said = "" if data.selection is None else f" {data.selection.reason}"
+        return Headline(
+            None,
+            f"{len(data.rows)} images scored; no baseline was named, so nothing is gated.{said}",
+        )
+    if len(data.verdicts) == 1:
+        return Headline(data.verdicts[0].outcome, data.verdicts[0].reason)
+    counts = Counter(verdict.outcome for verdict in data.verdicts)
+    passed = counts.get("pass", 0)
+    counted = (
+        f"{passed} of {len(data.verdicts)} checkpoints pass against {data.verdicts[0].baseline}"
+    )
+    rest = [f"{counts[name]} {WORDS[name]}" for name in _GRAVITY[:3] if counts.get(name)]
+    counted += f" ({', '.join(rest)})." if rest else "."
+    if data.selection is not None and data.selection.epoch is not None:
+        chosen = verdict_of_epoch(data, data.selection.epoch)
+        outcome = chosen.outcome if chosen is not None else _gravest(data.verdicts)
+        return Headline(outcome, f"{data.selection.reason} {counted}")
+    return Headline(_gravest(data.verdicts), counted)
+
+
+def verdict_of_epoch(data: RunReport, epoch: int) -> Verdict | None:
+    """Return the verdict of the checkpoint that the rows give ``epoch``; None where none is."""
+    names = {row.checkpoint for row in data.rows if row.epoch == epoch}
+    stems = {name.rsplit("/", 1)[-1].removesuffix(".safetensors") for name in names if name}
+    stems |= {f"{row.run}-{epoch:06d}" for row in data.rows if row.epoch == epoch}
+    for verdict in data.verdicts:
+        if verdict.checkpoint.rsplit("/", 1)[-1].removesuffix(".safetensors") in stems:
+            return verdict
+    return None
+
+
+def difference(comparison: Comparison) -> str:
+    """Return the difference to the baseline with its interval as text; empty where unknown."""
+    if comparison.estimate is None:
+        return ""
+    text = f"{comparison.estimate:+.3f}"
+    if comparison.low is not None and comparison.high is not None:
+        text += f" [{comparison.low:+.3f}, {comparison.high:+.3f}]"
+    return text.replace("-", "−")
+
+
+def estimate(comparison: Comparison) -> str:
+    """Return the difference to the baseline as text without its interval; empty where unknown."""
+    return difference(comparison).split(" ", maxsplit=1)[0]
+
+
+def _gravest(verdicts: Sequence[Verdict]) -> Outcome:
+    outcomes = {verdict.outcome for verdict in verdicts}
+    return next(name for name in _GRAVITY if name in outcomes)
