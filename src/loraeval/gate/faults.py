@@ -1,0 +1,71 @@
+"""What no statistics may average away: broken images, a LoRA that changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loraeval.baselines import Baseline, is_fault
+from loraeval.gate.matching import unscored_reason
+from loraeval.records import Comparison, ScoreRow
+
+
+def fault_reason(rows: Sequence[ScoreRow]) -> str | None:
+    """Return the sentence for broken images among ``rows``, None where all are healthy."""
+    broken = [row for row in rows if is_fault(row)]
+    if not broken:
+        return None
+    first = broken[0]
+    why = unscored_reason(first, "health")
+    told = "" if why == "it was not scored" else f": {why}"
+    return f"{len(broken)} of {len(rows)} images are broken (first: {first.image}{told})"
+
+
+def no_effect_reason(rows: Sequence[ScoreRow]) -> str | None:
+    """Return the sentence for a LoRA without effect, None where it has one or nobody looked.
+
+    ``details["lora"]["no_effect"]`` of a row says whether the image equals the one at LoRA scale
+    0; all rows that say it must agree.
+    """
+    flags = [
+        facts["no_effect"]
+        for row in rows
+        if isinstance(facts := row.details.get("lora"), dict) and "no_effect" in facts
+    ]
+    if not flags or not all(flags):
+        return None
+    return (
+        f"the LoRA has no effect: {len(flags)} of {len(flags)} images equal those of the base model "
+        "without it; was it trained for this base model, and saved whole?"
+    )
+
+
+def health_comparison(baseline: Baseline, rows: Sequence[ScoreRow]) -> Comparison:
+    """Return the comparison of health: a rule for every image, not a mean."""
+    known = [value for row in rows if (value := row.scores.get("health")) is not None]
+    golden = [value for row in baseline.rows if (value := row.scores.get("health")) is not None]
+    unknown = [row for row in rows if row.scores.get("health") is None]
+    broken = fault_reason(rows)
+    if broken is not None:
+        outcome, reason = "fail", broken
+    elif unknown:
+        why = unscored_reason(unknown[0], "health")
+        outcome = "fail"
+        reason = (
+            f"health could not be measured on {len(unknown)} of {len(rows)} images ({why}); "
+            "what was not measured never passes"
+        )
+    else:
+        outcome, reason = "pass", f"all {len(rows)} images are healthy"
+    ours = sum(known) / len(known) if known else None
+    theirs = sum(golden) / len(golden) if golden else None
+    change = ours - theirs if ours is not None and theirs is not None else None
+    return Comparison(
+        metric="health",
+        outcome="fail" if outcome == "fail" else "pass",
+        reason=reason,
+        margin=baseline.margins.get("health", 0.0),
+        n=len(rows),
+        estimate=change,
+        baseline_mean=theirs,
+        candidate_mean=ours,
+    )

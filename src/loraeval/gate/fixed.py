@@ -1,0 +1,294 @@
+"""The gate on a fixed set of images: one comparison a metric, one verdict a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from loraeval.baselines import Baseline, Profile, is_fault
+from loraeval.baselines.margins import values_by_prompt
+from loraeval.errors import StaleError
+from loraeval.gate.comparable import check_comparable
+from loraeval.gate.estimate import cluster_mean, paired_residuals, variance_floor
+from loraeval.gate.faults import health_comparison, no_effect_reason
+from loraeval.gate.looks import FEWEST_CLUSTERS
+from loraeval.gate.matching import BaselineIndex, Matched
+from loraeval.gate.options import GateOptions
+from loraeval.gate.sentences import comparison_reason, images, verdict_reason
+from loraeval.records import Comparison, Outcome, ScoreRow, Verdict
+
+FORESEEABLE = 2000
+"""More further images than this are not advised: the loss lies at the margin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Candidate minus baseline, its standard error and degrees of freedom."""
+
+    mean: float
+    error: float
+    df: float
+
+
+def gate_rows(
+    baseline: Baseline,
+    rows: Iterable[ScoreRow],
+    options: GateOptions | None = None,
+    *,
+    checkpoint: str | None = None,
+    profile: Profile | None = None,
+) -> list[Verdict]:
+    """Return one verdict per checkpoint (run and epoch) in ``rows``, in order of appearance.
+
+    With ``checkpoint`` all rows are one checkpoint of that name. Rows that must not be compared
+    give a verdict ``stale`` with the reason. Raises ``ScoresError`` where there are no rows.
+    """
+    options = options or GateOptions()
+    groups: dict[tuple[object, ...], list[ScoreRow]] = {}
+    for row in rows:
+        key = () if checkpoint is not None else (row.checkpoint, row.run, row.epoch)
+        groups.setdefault(key, []).append(row)
+    if not groups:
+        check_comparable(baseline, [])
+    index = BaselineIndex(baseline)
+    found = []
+    for members in groups.values():
+        name = checkpoint or checkpoint_name(members[0])
+        try:
+            check_comparable(baseline, members, profile)
+        except StaleError as error:
+            found.append(stale_verdict(name, baseline, str(error)))
+            continue
+        found.append(_gate_group(name, index, members, options))
+    return found
+
+
+def checkpoint_name(row: ScoreRow) -> str:
+    """Return how a row's checkpoint is called in verdicts."""
+    if row.checkpoint is not None:
+        return row.checkpoint.replace("\\", "/").rsplit("/", 1)[-1]
+    return row.run if row.epoch is None else f"{row.run} epoch {row.epoch}"
+
+
+def stale_verdict(checkpoint: str, baseline: Baseline, reason: str) -> Verdict:
+    """Return the verdict for what must not be compared."""
+    comparisons = tuple(
+        Comparison(metric, "stale", reason, baseline.margins.get(metric, 0.0), 0)
+        for metric in baseline.profile.gated
+    )
+    return Verdict(checkpoint, baseline.name, "stale", comparisons, reason)
+
+
+def overall(comparisons: Sequence[Comparison]) -> Outcome:
+    """Return the gate's outcome: pass needs every metric, fail needs one."""
+    outcomes = {item.outcome for item in comparisons}
+    for worst in ("stale", "fail", "inconclusive"):
+        if worst in outcomes:
+            return worst
+    return "pass"
+
+
+def scorers_tested(baseline: Baseline) -> int:
+    """Return how many gated metrics are tested, which FAIL is corrected for (health is a rule)."""
+    return max(1, sum(metric != "health" for metric in baseline.profile.gated))
+
+
+def margin_of(baseline: Baseline, metric: str, options: GateOptions) -> float:
+    """Return the margin in force: the user's, else the baseline's."""
+    return float(options.margins.get(metric, baseline.margins[metric]))
+
+
+def failing(metric: str, margin: float, n: int, reason: str) -> Comparison:
+    """Return the comparison of a metric that fails without a number."""
+    return Comparison(metric, "fail", reason, margin, n)
+
+
+def _gate_group(
+    name: str, index: BaselineIndex, rows: Sequence[ScoreRow], options: GateOptions
+) -> Verdict:
+    baseline = index.baseline
+    idle = no_effect_reason(rows)
+    if idle is not None:
+        comparisons = [
+            failing(metric, baseline.margins.get(metric, 0.0), len(rows), idle)
+            for metric in baseline.profile.gated
+        ]
+        return Verdict(name, baseline.name, "fail", tuple(comparisons), idle)
+    healthy = [row for row in rows if not is_fault(row)]
+    pairing = index.pairing(rows)
+    comparisons = []
+    for metric in baseline.profile.gated:
+        if metric == "health":
+            comparisons.append(health_comparison(baseline, rows))
+            continue
+        margin = margin_of(baseline, metric, options)
+        if not healthy:
+            reason = f"{metric} could not be measured: none of the {images(len(rows))} is healthy"
+            comparisons.append(failing(metric, margin, 0, reason))
+            continue
+        matched = index.match(healthy, metric, pairing)
+        comparisons.append(compare(matched, baseline, margin, options))
+    if "health" not in baseline.profile.gated and len(healthy) < len(rows):
+        comparisons.append(health_comparison(baseline, rows))
+    outcome = overall(comparisons)
+    reason = verdict_reason(outcome, comparisons, baseline.name)
+    return Verdict(name, baseline.name, outcome, tuple(comparisons), reason)
+
+
+def compare(
+    matched: Matched, baseline: Baseline, margin: float, options: GateOptions
+) -> Comparison:
+    """Return the comparison of one metric on a fixed set of matched images.
+
+    ``low`` is the lower bound at one-sided confidence ``1 - alpha``, ``high`` the upper bound at
+    ``1 - alpha / metrics``: pass is ``low > -margin`` and fail is ``high < -margin``.
+    """
+    count = len(matched.scores)
+    if count == 0 or (matched.missing and matched.pairing != "unpaired"):
+        return failing(matched.metric, margin, count, missing_reason(matched))
+    estimate = estimate_fixed(matched, baseline)
+    level_high = options.alpha / scorers_tested(baseline)
+    low = estimate.mean - stdtrit(estimate.df, 1 - options.alpha) * estimate.error
+    high = estimate.mean + stdtrit(estimate.df, 1 - level_high) * estimate.error
+    outcome: Outcome = "inconclusive"
+    if high < -margin:
+        outcome = "fail"
+    elif low > -margin:
+        outcome = "pass"
+    if outcome == "pass" and matched.missing:
+        return failing(matched.metric, margin, count, missing_reason(matched))
+    short = options.min_images is not None and count < options.min_images
+    more = None
+    if short or outcome == "inconclusive":
+        outcome = "inconclusive"
+        more = images_to_decide(estimate, margin, count, level_high, options)
+        more = max(more or 0, (options.min_images or 0) - count) or None
+    candidate = float(np.mean(matched.scores))
+    reason = comparison_reason(
+        outcome,
+        metric=matched.metric,
+        estimate=estimate.mean,
+        low=low,
+        high=high,
+        margin=margin,
+        candidate_mean=candidate,
+        baseline_mean=candidate - estimate.mean,
+        n=count,
+        pairing=matched.pairing,
+        more=more,
+    )
+    return Comparison(
+        metric=matched.metric,
+        outcome=outcome,
+        reason=reason,
+        margin=margin,
+        n=count,
+        pairing=matched.pairing,
+        estimate=estimate.mean,
+        low=float(low),
+        high=float(high),
+        confidence=1 - options.alpha,
+        baseline_mean=candidate - estimate.mean,
+        candidate_mean=candidate,
+        more=more,
+    )
+
+
+def missing_reason(matched: Matched) -> str:
+    """Return the sentence for a metric that was not measured where it had to be."""
+    if not matched.missing:
+        return f"{matched.metric} was measured on none of the images that the baseline has it for"
+    total = len(matched.missing) + len(matched.scores)
+    return (
+        f"{matched.metric} could not be measured on {len(matched.missing)} of {images(total)} "
+        f"({matched.missing[0].reason}); what was not measured never passes"
+    )
+
+
+def estimate_fixed(matched: Matched, baseline: Baseline) -> Estimate:
+    """Return candidate minus baseline with the error of a sample of any size, one included.
+
+    Prompts are clusters. From ``FEWEST_CLUSTERS`` prompts on, the candidate's own spread counts
+    (Welch and Satterthwaite where the baseline's mean is a second sample); below, it is pooled
+    with the spread inside the baseline and never taken to be smaller than that.
+    """
+    scores = np.array(matched.scores)
+    _, clusters = np.unique(np.array(matched.prompts), return_inverse=True)
+    if matched.pairing == "unpaired":
+        return _estimate_unpaired(matched, baseline, scores, clusters)
+    residuals = paired_residuals(
+        scores,
+        np.array(matched.same_seed),
+        np.array(matched.prompt_mean),
+        matched.spread.within,
+    )
+    found = cluster_mean(residuals, clusters)
+    sizes = np.bincount(clusters)
+    behind = np.array(
+        [matched.per_prompt[int(np.argmax(clusters == g))] for g in range(len(sizes))]
+    )
+    within = matched.spread.within**2
+    expected = float(((sizes / sizes.sum()) ** 2 * (within / sizes + within / behind)).sum())
+    fitted = 1 if matched.pairing == "prompt+seed" else 0
+    variance, df = _pool(
+        float(found.variance), expected, found.clusters, matched.spread.df, len(scores), fitted
+    )
+    return Estimate(float(found.mean), math.sqrt(variance), df)
+
+
+def _estimate_unpaired(
+    matched: Matched, baseline: Baseline, scores: np.ndarray, clusters: np.ndarray
+) -> Estimate:
+    spread = matched.spread
+    sizes = np.bincount(clusters)
+    found = cluster_mean(scores, clusters)
+    ours = float(
+        ((sizes / sizes.sum()) ** 2 * (spread.between**2 + spread.within**2 / sizes)).sum()
+    )
+    variance, df = _pool(float(found.variance), ours, found.clusters, spread.df, len(scores), 0)
+    golden = values_by_prompt(baseline.rows, matched.metric)
+    counts = Counter({key: len(values) for key, values in golden.items()})
+    shares = np.array(list(counts.values())) / spread.images
+    numbers = np.array([value for values in golden.values() for value in values])
+    groups = np.repeat(np.arange(len(golden)), [len(values) for values in golden.values()])
+    model = float((shares**2 * spread.between**2).sum() + spread.within**2 / spread.images)
+    theirs = max(float(cluster_mean(numbers, groups).variance), model)
+    df_theirs = max(1, len(golden) - 1)
+    total = variance + theirs
+    satterthwaite = total**2 / (variance**2 / df + theirs**2 / df_theirs)
+    return Estimate(float(found.mean) - spread.mean, math.sqrt(total), satterthwaite)
+
+
+def _pool(
+    own: float, expected: float, clusters: int, df_baseline: int, count: int, fitted: int
+) -> tuple[float, float]:
+    """Return variance and degrees of freedom from the candidate's own and the expected variance."""
+    if clusters >= FEWEST_CLUSTERS:
+        df = clusters - 1 - fitted
+        return max(own * (clusters - 1) / df, variance_floor(count)), df
+    df_own = clusters - 1
+    ratio = own / expected
+    pooled = (df_baseline + df_own * ratio) / (df_baseline + df_own)
+    return max(expected * max(1.0, pooled), variance_floor(count)), df_baseline + df_own
+
+
+def images_to_decide(
+    estimate: Estimate, margin: float, count: int, level_high: float, options: GateOptions
+) -> int | None:
+    """Return how many further images would probably decide, None where not in sight.
+
+    If the change stays where it is, and the error shrinks with the root of the images, the bound
+    then clears the margin with probability ``options.power``.
+    """
+    gap = abs(estimate.mean + margin)
+    level = options.alpha if estimate.mean > -margin else level_high
+    if gap == 0:
+        return None
+    needed = count * ((ndtri(1 - level) + ndtri(options.power)) * estimate.error / gap) ** 2
+    further = max(1, math.ceil(needed) - count)
+    return further if further <= FORESEEABLE else None

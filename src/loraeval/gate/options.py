@@ -1,0 +1,46 @@
+"""What a user may decide about the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from loraeval.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class GateOptions:
+    """How sure the gate must be.
+
+    ``alpha`` is the largest accepted chance of a wrong PASS for a checkpoint that is worse by the
+    margin, and of a wrong FAIL for one that is not; ``power`` the chance that the advised number
+    of further images should decide with. ``margins`` replaces the baseline's margin of a metric.
+    No verdict but a fault comes before ``min_images`` (None: what the statistics need);
+    rendering stops at ``max_images`` (None: the baseline's whole grid). ``inconclusive`` says what
+    an undecided gate means for the exit code (None: exit 3). ``seed`` shuffles the order of
+    rendering. Raises ``UsageError`` for values outside their range.
+    """
+
+    alpha: float = 0.05
+    power: float = 0.8
+    margins: Mapping[str, float] = field(default_factory=dict)
+    min_images: int | None = None
+    max_images: int | None = None
+    inconclusive: Literal["pass", "fail"] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha <= 0.5:
+            raise UsageError(f"alpha must lie above 0 and at most at 0.5, got {self.alpha!r}")
+        if not 0.5 <= self.power < 1:
+            raise UsageError(f"power must lie from 0.5 to below 1, got {self.power!r}")
+        for label, number in (("min-images", self.min_images), ("max-images", self.max_images)):
+            if number is not None and number < 1:
+                raise UsageError(f"{label} must be at least 1, got {number!r}")
+        least, most = self.min_images, self.max_images
+        if least is not None and most is not None and least > most:
+            raise UsageError(f"min-images ({least}) is above max-images ({most})")
+        for metric, margin in self.margins.items():
+            if not 0 < margin < 1:
+                raise UsageError(f"the margin of {metric} must lie in (0, 1), got {margin!r}")

@@ -1,0 +1,78 @@
+"""Verdicts as an aligned table for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from loraeval.records import Comparison, Verdict
+
+_HEAD = ("metric", "verdict", "candidate", "baseline", "change", "interval", "margin", "images")
+_WORDS = {"pass": "pass", "fail": "FAIL", "inconclusive": "undecided", "stale": "STALE"}
+
+
+def verdict_table(verdicts: Iterable[Verdict], *, width: int = 100) -> str:
+    """Return a table of every verdict: a line a metric, then the reason, wrapped at ``width``.
+
+    Empty for no verdicts; no line break at the end.
+    """
+    blocks = []
+    for verdict in verdicts:
+        title = f"{_WORDS[verdict.outcome]}  {verdict.checkpoint}  against {verdict.baseline}"
+        lines = [title]
+        if verdict.outcome != "stale" and verdict.comparisons:
+            lines += _aligned([_HEAD, *(_cells(item) for item in verdict.comparisons)])
+        lines += _reasons(verdict, width)
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _reasons(verdict: Verdict, width: int) -> list[str]:
+    if verdict.outcome in ("pass", "stale"):
+        sentences = [verdict.reason]
+    else:
+        sentences = list(
+            dict.fromkeys(c.reason for c in verdict.comparisons if c.outcome == verdict.outcome)
+        )
+        if verdict.reason.endswith("not rendered)"):
+            sentences[-1] += verdict.reason[verdict.reason.rindex(" (after") :]
+    return [
+        line
+        for sentence in sentences
+        for line in textwrap.wrap(
+            sentence, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+        )
+    ]
+
+
+def _cells(item: Comparison) -> tuple[str, ...]:
+    return (
+        item.metric,
+        _WORDS[item.outcome],
+        _number(item.candidate_mean),
+        _number(item.baseline_mean),
+        _signed(item.estimate),
+        f"{_signed(item.low)} to {_signed(item.high)}" if item.low is not None else "-",
+        f"-{item.margin:.3f}" if item.margin else "-",
+        str(item.n),
+    )
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    return [
+        "  "
+        + "  ".join(
+            cell.ljust(size) if place < 2 else cell.rjust(size)
+            for place, (cell, size) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3f}"
