@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loraeval.errors import MissingExtraError, ScoresError
+from loraeval.errors import ScoresError
 from loraeval.records import ScoreRow
+from loraeval.report.chart_files import altair_module, save_chart
 from loraeval.report.chart_theme import chart_config
 from loraeval.report.data import BaselineView, Selection, main_metrics
-from loraeval.report.files import write_bytes_atomically
 from loraeval.report.series import EpochPoint, Interval, epoch_points, student_interval
-from loraeval.scores_file import write_text_atomically
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+__all__ = ["axis_domain", "chart_sentence", "epoch_chart", "save_chart"]
 
 PANEL_WIDTH, PANEL_HEIGHT = 300, 170
 """Size of one small multiple in pixels, without its axes."""
 
 COLUMNS = 3
 """Small multiples beside each other."""
-
-PIXEL_RATIO = 2.0
-"""Pixels of the PNG for each CSS pixel."""
 
 MIN_SPAN = 0.1
 """A panel's axis spans at least this much: a spread of some thousandths must not look like a
@@ -48,32 +45,63 @@ def epoch_chart(
     """Return the chart of ``rows`` as an Altair chart.
 
     ``metrics`` defaults to the scorers' main metrics; those without any number are left out.
+    Several runs get a block each, one below the other, and no recommended epoch.
     Raises ``ScoresError`` where no row has an epoch and a number, ``MissingExtraError`` without
     the extra ``charts``.
     """
     alt = altair_module()
     wanted = main_metrics(rows) if metrics is None else tuple(metrics)
-    points = epoch_points(rows, wanted, interval)
-    drawn = [name for name in wanted if any(point.metric == name for point in points)]
-    if not drawn:
+    by_run = {
+        run: points
+        for run in dict.fromkeys(row.run for row in rows)
+        if (points := epoch_points([row for row in rows if row.run == run], wanted, interval))
+    }
+    if not by_run:
         raise ScoresError(
             "a chart by epoch needs rows with an epoch and a score, found none; "
             "score a series of checkpoints, or give the images' epochs in the renders manifest"
         )
+    if len(by_run) > 1:
+        selection = None  # a selection is made among the epochs of one run
+    blocks = {
+        run: _block(
+            alt, points, [name for name in wanted if _has(points, name)], baseline, selection
+        )
+        for run, points in by_run.items()
+    }
+    every = [point for points in by_run.values() for point in points]
+    columns = max(min(COLUMNS, len({p.metric for p in points})) for points in by_run.values())
+    sentence = textwrap.wrap(chart_sentence(every, baseline, selection), 75 * min(2, columns))
+    heading = alt.TitleParams(text=title, subtitle=sentence, fontSize=17, offset=16)
+    if len(blocks) == 1:
+        (chart,) = blocks.values()
+    else:
+        named = [block.properties(title=run) for run, block in blocks.items()]
+        chart = alt.vconcat(*named, spacing=40)
+    return chart.properties(title=heading).configure(**chart_config())
+
+
+def _has(points: Sequence[EpochPoint], metric: str) -> bool:
+    return any(point.metric == metric for point in points)
+
+
+def _block(
+    alt: ModuleType,
+    points: Sequence[EpochPoint],
+    metrics: Sequence[str],
+    baseline: BaselineView | None,
+    selection: Selection | None,
+) -> Any:
     panels = [
         _panel(alt, name, [p for p in points if p.metric == name], baseline, selection)
-        for name in drawn
+        for name in metrics
     ]
-    sentence = textwrap.wrap(chart_sentence(points, baseline, selection), 75 * min(2, len(panels)))
-    chart = alt.concat(
+    return alt.concat(
         *panels,
         columns=min(COLUMNS, len(panels)),
         bounds="flush",  # panels line up whatever their axes' labels are
         spacing={"row": 96, "column": 62},
     )
-    return chart.properties(
-        title=alt.TitleParams(text=title, subtitle=sentence, fontSize=17, offset=16)
-    ).configure(**chart_config())
 
 
 def chart_sentence(
@@ -91,35 +119,6 @@ def chart_sentence(
         marks += f"; diamond: epoch {selection.epoch}"
     chosen = "" if selection is None else selection.reason.rstrip().removesuffix(".") + ". "
     return f"{chosen}{marks}."
-
-
-def save_chart(chart: Any, folder: Path, stem: str) -> tuple[Path, Path]:
-    """Write ``chart`` as ``stem.png`` and ``stem.svg``; equal charts give equal bytes.
-
-    Raises ``MissingExtraError`` without the extra ``charts``.
-    """
-    spec = chart.to_json(indent=None)
-    png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
-    write_bytes_atomically(png, chart_png(spec))
-    write_text_atomically(svg, chart_svg(spec))
-    return png, svg
-
-
-def chart_png(spec: str) -> bytes:
-    """Return a Vega-Lite specification, as JSON, drawn as PNG."""
-    return bytes(_converter().vegalite_to_png(spec, scale=PIXEL_RATIO, allowed_base_urls=[]))
-
-
-def chart_svg(spec: str) -> str:
-    """Return a Vega-Lite specification, as JSON, drawn as SVG."""
-    return str(_converter().vegalite_to_svg(spec, allowed_base_urls=[])) + "\n"
-
-
-def chart_script() -> str:
-    """Return the JavaScript that draws such a specification in a page: vega-embed and all it
-    needs, for a ``<script>`` tag, no address of any network in use.
-    """
-    return str(_converter().javascript_bundle())
 
 
 def _panel(
@@ -271,20 +270,3 @@ def _record(
 
 def _values(alt: ModuleType, records: Sequence[Mapping[str, Any]]) -> Any:
     return alt.Data(values=[dict(record) for record in records])
-
-
-def altair_module() -> ModuleType:
-    """Return altair; raises ``MissingExtraError`` without the extra ``charts``."""
-    try:
-        import altair as alt
-    except ImportError as error:
-        raise MissingExtraError("altair", "charts", "the epoch chart") from error
-    return alt
-
-
-def _converter() -> ModuleType:
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise MissingExtraError("vl-convert-python", "charts", "the epoch chart") from error
-    return vl_convert

@@ -32,11 +32,10 @@ class Swatch:
 
 @dataclass(frozen=True, slots=True)
 class LatticeOverlay:
-    """The lattice found in an image: cell period and phase in pixels, columns and rows."""
+    """The lattice found in an image: period and phase along x and y, in pixels."""
 
     period: tuple[float, float]
     phase: tuple[float, float]
-    cells: tuple[float, float] | None
 
 
 MISSING_DELTA_E = 10.0
@@ -70,22 +69,23 @@ def lattice_overlay(details: Mapping[str, Any]) -> LatticeOverlay | None:
     grid = details.get("grid")
     if not isinstance(grid, Mapping):
         return None
-    found = grid.get("found")
-    source: Mapping[str, Any] = found if isinstance(found, Mapping) else grid
-    period, phase = _pair(source.get("period")), _pair(source.get("phase"))
-    cells = _pair([source.get("columns"), source.get("rows")])
+    period, phase = _pair(grid.get("period")), _pair(grid.get("phase"))
     if period is None or min(period) < 2:
         return None
-    return LatticeOverlay(period, phase or (0.0, 0.0), cells)
+    return LatticeOverlay(period, phase or (0.0, 0.0))
 
 
 def facts(details: Mapping[str, Any], scorer: str) -> dict[str, str]:
-    """Return the plain values among a scorer's details as text, the reason left out."""
+    """Return the plain values and lists of text among a scorer's details as text, without the
+    reason.
+    """
     found = details.get(scorer)
     if not isinstance(found, Mapping):
         return {}
     plain: dict[str, str] = {}
     for key, value in found.items():
+        if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            value = "; ".join(value)
         if key == "reason" or not isinstance(value, (str, int, float, bool)):
             continue
         text = f"{value:.4g}" if isinstance(value, float) else str(value)

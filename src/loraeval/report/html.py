@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import MissingExtraError, ScoresError
 from loraeval.records import ScoreRow
+from loraeval.report.chart_files import chart_script, save_chart
 from loraeval.report.chart_theme import chart_config
-from loraeval.report.charts import chart_script, chart_sentence, epoch_chart, save_chart
+from loraeval.report.charts import chart_sentence, epoch_chart
 from loraeval.report.data import RunReport, main_metrics, ordered_metrics
 from loraeval.report.details import facts, lattice_overlay, reason, swatches
 from loraeval.report.gallery import Gallery, build_gallery
@@ -265,7 +266,6 @@ def _payload(shot: Shot, data: RunReport) -> dict[str, Any]:
         else {
             "period": lattice.period,
             "phase": lattice.phase,
-            "cells": lattice.cells,
         },
         "facts": {name: facts(row.details, name) for name in scorers},
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from loraeval.records import Verdict
+from loraeval.report.chart_files import altair_module
 from loraeval.report.chart_theme import chart_config
-from loraeval.report.charts import altair_module
 from loraeval.report.headline import WORDS, difference
 
 WIDTH, STEP = 430, 34

@@ -1,0 +1,65 @@
+"""Charts as files: PNG, SVG, and the script that draws them in a page.
+
+altair makes the specification, vl-convert draws it; both come with the extra ``charts``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loraeval.errors import MissingExtraError
+from loraeval.report.files import write_bytes_atomically
+from loraeval.scores_file import write_text_atomically
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PIXEL_RATIO = 2.0
+"""Pixels of the PNG for each CSS pixel."""
+
+
+def save_chart(chart: Any, folder: Path, stem: str) -> tuple[Path, Path]:
+    """Write ``chart`` as ``stem.png`` and ``stem.svg``; equal charts give equal bytes.
+
+    Raises ``MissingExtraError`` without the extra ``charts``.
+    """
+    spec = chart.to_json(indent=None)
+    png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
+    write_bytes_atomically(png, chart_png(spec))
+    write_text_atomically(svg, chart_svg(spec))
+    return png, svg
+
+
+def chart_png(spec: str) -> bytes:
+    """Return a Vega-Lite specification, as JSON, drawn as PNG."""
+    return bytes(_converter().vegalite_to_png(spec, scale=PIXEL_RATIO, allowed_base_urls=[]))
+
+
+def chart_svg(spec: str) -> str:
+    """Return a Vega-Lite specification, as JSON, drawn as SVG."""
+    return str(_converter().vegalite_to_svg(spec, allowed_base_urls=[])) + "\n"
+
+
+def chart_script() -> str:
+    """Return the JavaScript that draws such a specification in a page: vega-embed and all it
+    needs, for a ``<script>`` tag, no address of any network in use.
+    """
+    return str(_converter().javascript_bundle())
+
+
+def altair_module() -> ModuleType:
+    """Return altair; raises ``MissingExtraError`` without the extra ``charts``."""
+    try:
+        import altair as alt
+    except ImportError as error:
+        raise MissingExtraError("altair", "charts", "the epoch chart") from error
+    return alt
+
+
+def _converter() -> ModuleType:
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise MissingExtraError("vl-convert-python", "charts", "the epoch chart") from error
+    return vl_convert
