@@ -109,8 +109,10 @@ def _phrases(text: str) -> Iterator[str]:
 def _closing(text: str, opening: int) -> int:
     """Return where the parenthesis at ``opening`` closes, or -1 if it was lost."""
     close = text.find(")", opening, opening + _BRACKET_REACH)
+    if close < 0:
+        return -1
     inside = text[opening + 1 : close]
-    if close < 0 or "(" in inside or "palette" in inside.lower():
+    if "(" in inside or "palette" in inside.lower():
         return -1
     return close
 

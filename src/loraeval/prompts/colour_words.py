@@ -87,11 +87,11 @@ _BASIC: dict[str, Box] = {
     "grey": Box((20, 88), (0, 12)),
     "red": Box((22, 64), (38, 130), 30, 22),
     "orange": Box((48, 84), (38, 120), 62, 19),
-    "yellow": Box((68, 100), (30, 120), 98, 22),
+    "yellow": Box((68, 100), (30, 120), 97, 19),
     "brown": Box((10, 58), (8, 62), 58, 32),
     "green": Box((16, 96), (12, 130), 145, 42),
     "blue": Box((8, 90), (10, 135), 264, 52),
-    "purple": Box((10, 82), (14, 125), 318, 24),
+    "purple": Box((10, 82), (14, 125), 326, 20),
     "pink": Box((50, 96), (9, 100), 2, 42),
 }
 """The eleven basic terms."""
@@ -136,7 +136,6 @@ _LIGHTNESS_ONLY: dict[str, tuple[float, float]] = {
 """A modifier that stands alone ("dark hair") is a lightness of any hue."""
 
 
-@lru_cache(maxsize=4096)
 def region(name: str) -> ColourRegion | None:
     """Return the tolerance region of a colour's name, None where the name holds no colour.
 
@@ -144,8 +143,11 @@ def region(name: str) -> ColourRegion | None:
     brown"), several colour words for a blend ("blue green": either, or between), a skin tone
     ("medium skin"), "red hair", a lone lightness ("dark").
     """
-    if len(name) > LONGEST_NAME:
-        return None
+    return _region(name) if len(name) <= LONGEST_NAME else None
+
+
+@lru_cache(maxsize=4096)
+def _region(name: str) -> ColourRegion | None:
     words = name.lower().replace("-", " ").split()
     if words and words[-1] == "skin":
         return _skin(name, words[:-1])
@@ -264,8 +266,12 @@ def _typical(words: list[str], box: Box) -> str:
     """Return the typical colour of the first word, moved into its box."""
     colour = next((found for word in words if (found := canonical_colour(word))), None)
     start = lab_of(COLOUR_HEX[colour]) if colour else (sum(box.lightness) / 2, 0.0, 0.0)
-    if not box.lightness[0] <= start[0] <= box.lightness[1]:
-        start = (sum(box.lightness) / 2, start[1], start[2])
+    if set(words) & _LIGHTNESS_ONLY.keys():
+        chroma, hue = min(sum(box.chroma) / 2, 45.0), math.radians(box.hue)
+        if box.spread < 180:  # the middle of the box, where screens can show it
+            start = (sum(box.lightness) / 2, chroma * math.cos(hue), chroma * math.sin(hue))
+        else:
+            start = (sum(box.lightness) / 2, 0.0, 0.0)
     light, a, b = (float(value) for value in box.nearest(np.array([start]))[0])
     return _hex((light, a, b))
 
