@@ -80,6 +80,7 @@ class Anatomy:
     size_note: str
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
+    conv_ranks: tuple[int, ...] = ()
 
     @property
     def module_counts(self) -> dict[str, int]:
@@ -147,6 +148,7 @@ def anatomy_of(header: Header, *, deep: bool | None = None) -> Anatomy:
         hash_computed=scan.sha256, resized=_resized(header.metadata, parts),
         merged=_merged(header.metadata), expected_bytes=expected, size_note=size_note,
         notes=tuple(families.notes_on(header.metadata, parts)), metadata=header.metadata,
+        conv_ranks=tuple(sorted({m.rank for m in modules.values() if m.rank and m.kernel > 1})),
     )  # fmt: skip
 
 
