@@ -20,6 +20,8 @@ _PALETTE = re.compile(r"(?:colou?r\s{1,9})?palette\s{0,9}[:=\-]?\s*", re.IGNOREC
 _BREAK = re.compile(r"[(,;\r\n]")
 _BRACKET_REACH = 400
 """A parenthesis that closes later than this many characters on counts as lost."""
+_SHORTEST_WORD = 3
+"""Letters of the shortest colour word; what is shorter names none."""
 _PHRASE_KEPT = 300
 """Characters of a phrase that are kept with a colour; a longer one ends in an ellipsis."""
 
@@ -50,6 +52,8 @@ def parse_caption(text: str) -> Caption:
                 unassigned.append(_kept(phrase))
             continue
         in_palette = False
+        if len(phrase) < _SHORTEST_WORD:
+            continue
         words = Phrase(phrase)
         kind = kind or words.background_kind()
         found, leftover = _colours_of(words, _kept(phrase))
