@@ -172,8 +172,8 @@ def _check_rows(name: str, rows: Sequence[ScoreRow], profile: Profile) -> None:
     faulty = [row.image for row in rows if is_fault(row)]
     if faulty:
         raise BaselineError(
-            f"baseline {name}: {len(faulty)} of {len(rows)} images are faulty (first: {faulty[0]}); "
-            "a golden baseline holds healthy images only"
+            f"baseline {name}: {len(faulty)} of {len(rows)} images are faulty (first: "
+            f"{faulty[0]}); a golden baseline holds healthy images only"
         )
     for metric in profile.gated:
         count = sum(row.scores.get(metric) is not None for row in rows)
@@ -209,7 +209,7 @@ def _versions(name: str, rows: Sequence[ScoreRow]) -> dict[str, str]:
 def _repeats(
     name: str, rows: Sequence[ScoreRow], again: Sequence[ScoreRow], profile: Profile, asked: bool
 ) -> dict[str, list[tuple[float, float]]]:
-    frozen = {
+    frozen: dict[tuple[str, int | None, str, int | None], ScoreRow] = {
         (row.run, row.epoch, row.prompt_id, row.seed): row for row in rows if row.seed is not None
     }
     pairs: dict[str, list[tuple[float, float]]] = {metric: [] for metric in profile.gated}

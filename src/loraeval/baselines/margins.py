@@ -60,6 +60,17 @@ def seen_in(shift: float) -> float:
     return 2 * NormalDist().cdf(shift / 2) - 1
 
 
+def in_words(share: float) -> str:
+    """Return a share of images as people say it.
+
+    >>> in_words(0.2), in_words(0.61)
+    ('about one image of 5', 'about 6 images of 10')
+    """
+    if share < 0.34:
+        return f"about one image of {1 / max(share, 1e-3):.0f}"
+    return f"about {share * 10:.0f} images of 10" if share < 0.95 else "nearly every image"
+
+
 def derive_margin(
     rows: Sequence[ScoreRow], metric: str, share: float, repeat: float = 0.0
 ) -> Margin:
@@ -74,7 +85,7 @@ def derive_margin(
     wanted = shift_seen_in(share) * spread.within
     resolved = resolution(rows, metric, spread)
     value = max(wanted, resolved, SMALLEST) + repeat
-    words = f"a difference seen in about one image of {_one_in(value / spread.within)}"
+    words = f"a difference seen in {in_words(seen_in(value / spread.within))}"
     if value - repeat == resolved and resolved > wanted:
         words += "; the baseline has too few images for a finer margin"
     elif value - repeat == SMALLEST and wanted < SMALLEST:
@@ -119,11 +130,6 @@ def repeat_drift(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str
         error = math.sqrt(variance / len(gaps))
         found[metric] = abs(mean) + NormalDist().inv_cdf(0.95) * error
     return found
-
-
-def _one_in(shift: float) -> str:
-    ratio = 1 / max(seen_in(shift), 1e-9)
-    return f"{ratio:.0f}" if ratio >= 2.5 else f"{ratio:.1f}".removesuffix(".0")
 
 
 def _t_quantile(level: float, df: float) -> float:

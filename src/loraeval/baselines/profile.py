@@ -97,21 +97,24 @@ def profile_from_mapping(data: Mapping[str, Any], where: str) -> Profile:
     for key in ("lattice", "size"):
         if any(not isinstance(part, int) for part in values.get(key) or ()):
             raise BaselineError(f"{where}: {key} must be two whole numbers, got {values[key]!r}")
-    margins = values.get("margins", {})
-    for metric, margin in margins.items():
-        if margin == "derive":
-            continue
-        if isinstance(margin, bool) or not isinstance(margin, (int, float)):
-            raise BaselineError(
-                f'{where}: the margin of {metric} must be a number or "derive", got {margin!r}'
-            )
-    values["margins"] = {
-        metric: None if margin == "derive" else float(margin) for metric, margin in margins.items()
-    }
+    values["margins"] = _margins(values.get("margins", {}), where)
     for key in ("gated", "lattice", "size"):
         if values.get(key) is not None:
             values[key] = tuple(values[key])
     return Profile(**values)
+
+
+def _margins(table: Mapping[str, Any], where: str) -> dict[str, float | None]:
+    for metric, margin in table.items():
+        if margin != "derive" and (
+            isinstance(margin, bool) or not isinstance(margin, (int, float))
+        ):
+            raise BaselineError(
+                f'{where}: the margin of {metric} must be a number or "derive", got {margin!r}'
+            )
+    return {
+        metric: None if margin == "derive" else float(margin) for metric, margin in table.items()
+    }
 
 
 def profile_to_mapping(profile: Profile) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def fit_additive(
         centred = np.column_stack([design[:, :count], design[:, count:-1] - design[:, -1:]])
     if not cells:
         return Additive((), np.zeros(0), np.zeros((0, 0)), ERROR_FLOOR**2, 0, True)
-    inverse = np.linalg.pinv(centred.T @ centred)
+    inverse = np.asarray(np.linalg.pinv(centred.T @ centred), dtype=np.float64)
     solved = inverse @ centred.T @ response
     residual = response - centred @ solved
     df = len(response) - centred.shape[1]

@@ -21,7 +21,10 @@ FRACTIONS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 def log_capital_worse(
-    expected: Floats, scores: Floats, margin: float, fractions: tuple[float, ...] = FRACTIONS
+    expected: Floats,
+    scores: Floats,
+    margin: Floats | float,
+    fractions: tuple[float, ...] = FRACTIONS,
 ) -> Floats:
     """Return the log capital after each image of a bet that the mean loss exceeds ``margin``.
 
@@ -34,7 +37,10 @@ def log_capital_worse(
 
 
 def log_capital_not_worse(
-    expected: Floats, scores: Floats, margin: float, fractions: tuple[float, ...] = FRACTIONS
+    expected: Floats,
+    scores: Floats,
+    margin: Floats | float,
+    fractions: tuple[float, ...] = FRACTIONS,
 ) -> Floats:
     """Return the log capital of a bet that the mean loss is below ``margin``; shapes as above.
 

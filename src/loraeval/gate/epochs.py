@@ -105,7 +105,7 @@ def select_epoch(
         [prompt_key(row) for row, _ in usable],
         [value for _, value in usable],
     )
-    summaries = tuple(_summary(number, known, metrics, fit) for number in numbers)
+    summaries = tuple(_summary(number, known, fit) for number in numbers)
     excluded = dict.fromkeys(sorted(number for number in faulty if number is not None), "broken")
     if not fit.levels:
         reason = "no epoch can be recommended: every epoch has broken images"
@@ -174,9 +174,7 @@ def _counted_metrics(rows: Sequence[ScoreRow], gated: Sequence[str] | None) -> t
     return found
 
 
-def _summary(
-    number: int, rows: Sequence[ScoreRow], metrics: tuple[str, ...], fit: Additive
-) -> EpochSummary:
+def _summary(number: int, rows: Sequence[ScoreRow], fit: Additive) -> EpochSummary:
     members = [row for row in rows if row.epoch == number]
     intervals = metric_intervals(members)
     return EpochSummary(
@@ -208,8 +206,7 @@ def _trend(fit: Additive, best: int, tied: Sequence[int], alpha: float) -> tuple
         gap, _ = fit.contrast({last: 1.0, best: -1.0})
         return (
             "overtrained",
-            f"Overtrained: epoch {last} is {-gap:.1f} spreads worse than epoch {best}, more than "
-            "chance explains.",
+            f"Overtrained: epoch {last} is surely worse than epoch {best}, by {-gap:.1f} spreads.",
         )
     late = levels[-max(3, len(levels) // 2) :]
     centre = float(np.mean(late))

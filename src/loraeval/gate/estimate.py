@@ -53,7 +53,9 @@ def cluster_mean(values: Floats, clusters: Ints) -> ClusterMean:
     return ClusterMean(mean, variance, groups)
 
 
-def pairing_weight(scores: Floats, same_seed: Floats, prompt_mean: Floats, spread: float) -> Floats:
+def pairing_weight(
+    scores: Floats, same_seed: Floats, prompt_mean: Floats, spread: Floats | float
+) -> Floats:
     """Return how much of the baseline's seed effect the candidate shares, in [0, 1], shape (…).
 
     The regression of ``scores - prompt_mean`` on ``same_seed - prompt_mean`` through the origin,
@@ -70,7 +72,7 @@ def pairing_weight(scores: Floats, same_seed: Floats, prompt_mean: Floats, sprea
 
 
 def paired_residuals(
-    scores: Floats, same_seed: Floats, prompt_mean: Floats, spread: float
+    scores: Floats, same_seed: Floats, prompt_mean: Floats, spread: Floats | float
 ) -> Floats:
     """Return candidate minus what the baseline predicts for the same prompt and seed, (…, n)."""
     weight = pairing_weight(scores, same_seed, prompt_mean, spread)[..., None]

@@ -34,8 +34,8 @@ def no_effect_reason(rows: Sequence[ScoreRow]) -> str | None:
     if not flags or not all(flags):
         return None
     return (
-        f"the LoRA has no effect: {len(flags)} of {len(flags)} images equal those of the base model "
-        "without it; was it trained for this base model, and saved whole?"
+        f"the LoRA has no effect: {len(flags)} of {len(flags)} images equal those of the base "
+        "model without it; was it trained for this base model, and saved whole?"
     )
 
 

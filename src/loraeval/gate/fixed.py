@@ -229,9 +229,8 @@ def estimate_fixed(matched: Matched, baseline: Baseline) -> Estimate:
     )
     found = cluster_mean(residuals, clusters)
     sizes = np.bincount(clusters)
-    behind = np.array(
-        [matched.per_prompt[int(np.argmax(clusters == g))] for g in range(len(sizes))]
-    )
+    first = [int(np.argmax(clusters == group)) for group in range(len(sizes))]
+    behind = np.array(matched.per_prompt)[first]
     within = matched.spread.within**2
     expected = float(((sizes / sizes.sum()) ** 2 * (within / sizes + within / behind)).sum())
     fitted = 1 if matched.pairing == "prompt+seed" else 0

@@ -144,11 +144,9 @@ def decide(
     looks = plan.looks
     low_levels = nominal_levels(looks, plan.largest, plan.alpha, plan.spending)
     rest = plan.alpha_fail * (1 - plan.bet_share)
-    high_levels = (
-        nominal_levels(looks, plan.largest, rest, plan.spending)
-        if rest > 0
-        else (0.0,) * len(looks)
-    )
+    high_levels: tuple[float, ...] = (0.0,) * len(looks)
+    if rest > 0:
+        high_levels = nominal_levels(looks, plan.largest, rest, plan.spending)
     for look, low_level, high_level in zip(looks, low_levels, high_levels, strict=True):
         if look > count:
             break

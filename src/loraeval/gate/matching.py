@@ -97,11 +97,16 @@ class BaselineIndex:
                 ]
                 same = sum(twins) / len(twins) if twins else mean
             columns.append((score, same, mean, len(numbers), prompt_key(row)))
-        scores, same_seed, means, counts, prompts = (
-            zip(*columns, strict=True) if columns else [()] * 5
-        )
         return Matched(
-            metric, pairing, scores, same_seed, means, counts, prompts, spread, tuple(missing)
+            metric=metric,
+            pairing=pairing,
+            scores=tuple(column[0] for column in columns),
+            same_seed=tuple(column[1] for column in columns),
+            prompt_mean=tuple(column[2] for column in columns),
+            per_prompt=tuple(column[3] for column in columns),
+            prompts=tuple(column[4] for column in columns),
+            spread=spread,
+            missing=tuple(missing),
         )
 
 

@@ -53,7 +53,7 @@ def comparison_reason(
     )
     return (
         f"{metric} is undecided: a change of {estimate:+.2f} ({change}), somewhere from "
-        f"{_end(low)} to {_end(high)}, and the margin -{margin:.3g} lies between ({basis}; {advice})"
+        f"{_end(low)} to {_end(high)}, the margin -{margin:.3g} between ({basis}; {advice})"
     )
 
 

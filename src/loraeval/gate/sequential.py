@@ -107,13 +107,10 @@ class SequentialGate:
                 for metric in self.baseline.profile.gated
             )
             return Verdict(name, self.baseline.name, "fail", comparisons, idle)
-        comparisons = self._comparisons()
-        found = overall([item.comparison for item in comparisons])
-        if found == "fail" or all(item.settled for item in comparisons):
-            return self._conclude(comparisons)
-        if len(rows) == len(self._order):
-            return self._conclude(comparisons)
-        return None
+        judged = self._comparisons()
+        found = overall([item.comparison for item in judged])
+        settled = found == "fail" or all(item.settled for item in judged)
+        return self._conclude(judged) if settled or len(rows) == len(self._order) else None
 
     def _conclude(self, judged: list[_Judged]) -> Verdict:
         comparisons = tuple(item.comparison for item in judged)

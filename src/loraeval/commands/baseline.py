@@ -1,0 +1,233 @@
+"""Freeze, list and show baselines.
+
+A baseline is a folder of small text files in baselines/: the scores that a checkpoint is gated
+against, and everything that decides whether others may be compared with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loraeval.errors import BaselineError, UsageError
+
+if TYPE_CHECKING:
+    from loraeval.baselines import Baseline, Profile
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the three verbs and their options."""
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    freeze = verbs.add_parser("freeze", help="make a baseline from scores")
+    freeze.add_argument("name", metavar="NAME", help="folder name in baselines/")
+    freeze.add_argument("--scores", required=True, type=Path, metavar="FILE", help="scores file")
+    freeze.add_argument(
+        "--select", metavar="CONDITIONS", help="e.g. 'run=SD15_PERFECT,epoch=7-9' (default: all)"
+    )
+    freeze.add_argument("--profile", type=Path, metavar="FILE", help="TOML: what is gated, and how")
+    freeze.add_argument(
+        "--gated", metavar="METRICS", help="comma-separated, instead of the profile's"
+    )
+    freeze.add_argument("--prompts", metavar="SET", help="prompt set behind the images, to record")
+    freeze.add_argument("--recipe", type=Path, metavar="FILE", help="recipe behind the images")
+    freeze.add_argument(
+        "--parameters", type=Path, metavar="FILE", help="JSON: the run's training parameters"
+    )
+    freeze.add_argument(
+        "--reference", type=Path, metavar="FILE", help="JSON: features of the reference images"
+    )
+    freeze.add_argument(
+        "--repeat",
+        type=Path,
+        metavar="FILE",
+        help="scores of the same prompts and seeds made again on another machine",
+    )
+    freeze.add_argument("--source", metavar="TEXT", help="where the images came from, to record")
+    how = freeze.add_mutually_exclusive_group()
+    how.add_argument("--merge", action="store_true", help="keep the old rows, add the new")
+    how.add_argument("--replace", action="store_true", help="drop old rows that are not given")
+    listing = verbs.add_parser("list", help="name the baselines there are")
+    show = verbs.add_parser("show", help="say what a baseline holds")
+    show.add_argument("name", metavar="NAME", help="name or folder")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    for verb in (freeze, listing, show):
+        verb.add_argument(
+            "--root", type=Path, default=Path("baselines"), metavar="DIR", help="default baselines/"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb and return the exit code."""
+    return {"freeze": _freeze, "list": _list, "show": _show}[args.verb](args)
+
+
+def _freeze(args: argparse.Namespace) -> int:
+    from loraeval.baselines import dropped_rows, freeze, merge_rows, write_baseline
+    from loraeval.baselines import read_baseline as read
+    from loraeval.scores_file import read_scores
+
+    rows = read_scores(args.scores)
+    folder = args.root / args.name
+    old = read(folder) if (folder / "baseline.toml").is_file() and not args.replace else None
+    profile = _profile(args, old)
+    facts: dict[str, Any] = {
+        "prompt_set": args.prompts or (old.prompt_set if old else None),
+        "recipe": _recipe(args.recipe) or (old.recipe if old else None),
+        "parameters": _parameters(args.parameters) or (old.parameters if old else None),
+        "reference_file": _existing(args.reference) or (old.reference_file if old else None),
+        "provenance": {
+            "scores": args.scores.name,
+            **({"source": args.source} if args.source else {}),
+        },
+    }
+    repeat = read_scores(args.repeat) if args.repeat else None
+    new = freeze(args.name, rows, profile=profile, select=args.select, repeat=repeat, **facts)
+    if old is not None and args.merge:
+        joined = [
+            replace(row, versions=new.versions, encoder=new.encoder) for row in merge_rows(old, new)
+        ]
+        both = f"{old.provenance.get('selection', '?')} + {new.provenance['selection']}"
+        new = freeze(args.name, joined, profile=profile, repeat=repeat, **facts)
+        new = replace(new, provenance={**new.provenance, "selection": both})
+    elif old is not None and (lost := dropped_rows(old, new)):
+        raise BaselineError(
+            f"baseline {args.name} holds {len(lost)} rows that are not given (first: "
+            f"{lost[0].image}); keep them with --merge, or drop them with --replace"
+        )
+    write_baseline(new, folder)
+    print(f"{folder}: {len(new.rows)} images frozen")
+    print(_margins_text(new))
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    from loraeval.baselines import list_baselines, read_baseline
+
+    names = list_baselines(args.root)
+    if not names:
+        print(
+            f"no baseline in {args.root}/; make one with: "
+            "loraeval baseline freeze NAME --scores SCORES"
+        )
+        return 0
+    width = max(map(len, names))
+    for name in names:
+        try:
+            found = read_baseline(name, args.root)
+        except BaselineError as error:
+            print(f"{name:<{width}}  unreadable: {error}")
+            continue
+        gated = ", ".join(found.profile.gated)
+        print(f"{name:<{width}}  {len(found.rows):>4} images  gates {gated}")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from loraeval.baselines import read_baseline
+
+    found = read_baseline(args.name, args.root)
+    if args.json:
+        print(json.dumps(_facts(found), indent=1, ensure_ascii=False, allow_nan=False))
+        return 0
+    prompts = len({row.prompt_id for row in found.rows})
+    seeds = {row.seed for row in found.rows if row.seed is not None}
+    profile = found.profile
+    lattice = "none" if profile.lattice is None else f"{profile.lattice[0]}x{profile.lattice[1]}"
+    lines = [
+        f"{found.name}: {len(found.rows)} images, {prompts} prompts, {len(seeds)} known seeds",
+        f"profile {profile.name}: lattice {lattice}, reference {profile.reference or 'none'}",
+        f"prompts {found.prompt_digest or 'unknown'}",
+        f"recipe {found.recipe_digest or 'unknown'}",
+        f"encoder {found.encoder or 'none'}",
+        _margins_text(found),
+    ]
+    lines += [f"{key}: {value}" for key, value in found.provenance.items()]
+    if found.parameters:
+        lines.append(f"training parameters: {len(found.parameters)} known")
+    print("\n".join(lines))
+    return 0
+
+
+def _margins_text(baseline: Baseline) -> str:
+    width = max(len(metric) for metric in baseline.profile.gated)
+    lines = []
+    for metric in baseline.profile.gated:
+        values = [v for row in baseline.rows if (v := row.scores.get(metric)) is not None]
+        mean = f"{sum(values) / len(values):.3f}" if values else "-"
+        margin = baseline.margins[metric]
+        accepted = f"{margin:.3f}" if margin else "-"
+        words = baseline.margin_words.get(metric, "")
+        lines.append(f"  {metric:<{width}}  mean {mean}  margin {accepted:>5}  {words}")
+    return "\n".join(lines)
+
+
+def _facts(baseline: Baseline) -> dict[str, Any]:
+    from loraeval.baselines.profile import profile_to_mapping
+
+    return {
+        "name": baseline.name,
+        "images": len(baseline.rows),
+        "profile": profile_to_mapping(baseline.profile),
+        "margins": dict(baseline.margins),
+        "margin_words": dict(baseline.margin_words),
+        "prompt_set": baseline.prompt_set,
+        "prompt_digest": baseline.prompt_digest,
+        "recipe_digest": baseline.recipe_digest,
+        "encoder": baseline.encoder,
+        "versions": dict(baseline.versions),
+        "repeat_noise": dict(baseline.repeat_noise),
+        "provenance": dict(baseline.provenance),
+        "parameters": dict(baseline.parameters),
+    }
+
+
+def _provenance(args: argparse.Namespace) -> dict[str, str]:
+    facts = {"scores": args.scores.name}
+    if args.source:
+        facts["source"] = args.source
+    return facts
+
+
+def _profile(args: argparse.Namespace, old: Baseline | None) -> Profile:
+    from loraeval.baselines import Profile, read_profile
+
+    profile = read_profile(args.profile) if args.profile else (old.profile if old else Profile())
+    if not args.gated:
+        return profile
+    names = tuple(name.strip() for name in args.gated.split(",") if name.strip())
+    kept = {metric: value for metric, value in profile.margins.items() if metric in names}
+    return replace(profile, gated=names, margins=kept)
+
+
+def _recipe(path: Path | None) -> Mapping[str, Any] | None:
+    if path is None:
+        return None
+    from dataclasses import asdict
+
+    from loraeval.render.recipe import read_recipe
+
+    return {key: value for key, value in asdict(read_recipe(path)).items() if value is not None}
+
+
+def _parameters(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--parameters: cannot read {path} ({error.strerror})") from error
+    except ValueError as error:
+        raise UsageError(f"--parameters: {path} is not JSON ({error})") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"--parameters: expected a JSON object in {path}")
+    return data
+
+
+def _existing(path: Path | None) -> Path | None:
+    if path is not None and not path.is_file():
+        raise UsageError(f"--reference: there is no file {path}")
+    return path

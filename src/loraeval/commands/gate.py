@@ -1,0 +1,120 @@
+"""Compare the scores of one or more checkpoints with a baseline.
+
+For every checkpoint (run and epoch) in the scores file and every gated scorer: is it worse than
+the baseline by more than the margin? PASS needs evidence that it is not, on every scorer; FAIL
+evidence that it is, on one; anything else is undecided. docs/gate.md explains it on one page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loraeval.commands.options import add_gate_arguments
+from loraeval.errors import UsageError
+
+if TYPE_CHECKING:
+    from loraeval.gate import GateOptions
+    from loraeval.records import Verdict
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.add_argument("--baseline", required=True, metavar="NAME", help="baseline, or its folder")
+    parser.add_argument("--scores", required=True, type=Path, metavar="FILE", help="scores file")
+    parser.add_argument(
+        "--select", metavar="CONDITIONS", help="e.g. 'run=SD15_PERFECT,epoch=7-9' (default: all)"
+    )
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="profile the scores were made by"
+    )
+    add_gate_arguments(parser)
+    parser.add_argument(
+        "--margin",
+        action="append",
+        default=[],
+        metavar="METRIC=LOSS",
+        help="replace the baseline's margin, e.g. grid=0.05 (repeatable)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Gate, print, and return the exit code."""
+    from loraeval.baselines import parse_selection, read_baseline, read_profile, select_rows
+    from loraeval.gate import gate_rows
+    from loraeval.gate.text import verdict_table
+    from loraeval.scores_file import read_scores
+
+    options = _options(args)
+    baseline = read_baseline(args.baseline)
+    unknown = sorted(set(options.margins) - set(baseline.profile.gated))
+    if unknown:
+        raise UsageError(
+            f"--margin: {unknown[0]} is not gated by {baseline.name}, "
+            f"which gates {', '.join(baseline.profile.gated)}"
+        )
+    rows = read_scores(args.scores)
+    if args.select:
+        found = select_rows(rows, parse_selection(args.select))
+        if not found:
+            runs = ", ".join(sorted({row.run for row in rows}))
+            raise UsageError(f"--select '{args.select}' matches no row; the runs there are: {runs}")
+        rows = found
+    profile = read_profile(args.profile) if args.profile else None
+    verdicts = gate_rows(baseline, rows, options, profile=profile)
+    code = exit_code(verdicts, options)
+    if args.json:
+        print(json.dumps(_report(verdicts, code), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        print(verdict_table(verdicts))
+    return code
+
+
+def exit_code(verdicts: Sequence[Verdict], options: GateOptions) -> int:
+    """Return the exit code for all verdicts: the worst, stale before fail before inconclusive.
+
+    ``options.inconclusive`` turns an undecided gate into a pass (0) or a fail (1).
+    """
+    undecided = {None: 3, "pass": 0, "fail": 1}[options.inconclusive]
+    codes = [undecided if v.outcome == "inconclusive" else v.exit_code for v in verdicts]
+    return next((code for code in (2, 1, 3) if code in codes), 0)
+
+
+def _options(args: argparse.Namespace) -> GateOptions:
+    from loraeval.gate import GateOptions
+
+    given = {
+        name: getattr(args, name)
+        for name in ("alpha", "power", "min_images", "max_images", "inconclusive")
+        if getattr(args, name) is not None
+    }
+    return replace(GateOptions(**given), margins=dict(_margin(text) for text in args.margin))
+
+
+def _margin(text: str) -> tuple[str, float]:
+    metric, equals, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not equals or not metric or not math.isfinite(value):
+        raise UsageError(f"--margin: expected METRIC=LOSS like grid=0.05, found {text!r}")
+    return metric.strip(), value
+
+
+def _report(verdicts: Sequence[Verdict], code: int) -> dict[str, Any]:
+    return {"exit_code": code, "verdicts": [_finite(asdict(verdict)) for verdict in verdicts]}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
