@@ -1,0 +1,253 @@
+"""Palette adherence: are the caption's colours there, where they belong, and little else?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loraeval.images.cells import Cells
+from loraeval.images.colour import CLEARLY_ANOTHER, distinct_colours, hex_of_rgb
+from loraeval.images.picture import Picture
+from loraeval.records import Caption, Metric, Score
+from loraeval.scorers.base import ScoreContext
+from loraeval.scorers.palette_layout import ZONES, background_mask, eye_cells, zone_mask
+from loraeval.scorers.palette_match import (
+    Wanted,
+    code_distances,
+    grade,
+    wanted_colours,
+    wanted_distances,
+)
+
+WEIGHTS = {"coverage": 0.45, "explained": 0.25, "background": 0.15, "binding": 0.15}
+"""Exponents of the parts of ``palette``; those that apply are scaled to sum to 1."""
+
+EXPLAINED_FULL = 0.45
+"""Exponent of the explained share where the caption lists a full palette."""
+
+FLOOR = 0.05
+"""Least value of a part inside the product: one lost part does not hide the others."""
+
+FALLBACK_CELLS = 32
+"""Cells a side where neither the profile nor the picture has a lattice."""
+
+
+@dataclass(frozen=True)
+class PaletteParts:
+    """The parts of the palette score, each in [0, 1] or None where the caption says nothing.
+
+    ``explained`` is the share of cells that the wanted colours explain, whether or not the
+    caption lists a full palette (``full``); ``attributes`` one row for each wanted colour.
+    """
+
+    coverage: float
+    explained: float
+    background: float | None
+    binding: float | None
+    full: bool
+    attributes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def overall(self) -> float:
+        """Weighted geometric mean of the parts that apply."""
+        parts = {
+            "coverage": (self.coverage, WEIGHTS["coverage"]),
+            "explained": (
+                self.explained,
+                EXPLAINED_FULL if self.full else WEIGHTS["explained"],
+            ),
+            "background": (self.background, WEIGHTS["background"]),
+            "binding": (self.binding, WEIGHTS["binding"]),
+        }
+        used = [(value, weight) for value, weight in parts.values() if value is not None]
+        total = sum(weight for _, weight in used)
+        logs = sum(weight * math.log(max(value, FLOOR)) for value, weight in used)
+        return math.exp(logs / total)
+
+
+def palette_parts(cells: Cells, caption: Caption) -> PaletteParts | None:
+    """Return the parts of the palette score of one picture, None where no colour is named."""
+    wanted = wanted_colours(caption)
+    named = {one.hex for one in wanted}
+    more = tuple(dict.fromkeys(c for c in (*caption.palette, *caption.tail) if c not in named))
+    if not wanted and not more:
+        return None
+    rows, columns = cells.rgb.shape[:2]
+    flat = cells.lab.reshape(-1, 3)
+    distances = np.concatenate([wanted_distances(flat, wanted), code_distances(flat, more)])
+    nearest = distances.min(axis=1)
+    grid = distances.reshape(-1, rows, columns)
+    background = background_mask(cells.lab)
+    bound = [
+        _binding(one, grid[index], cells, background) for index, one in enumerate(wanted)
+    ]
+    bindings = [float(one["bound"]) for one in bound if one.get("bound") is not None]
+    return PaletteParts(
+        coverage=float(grade(nearest).mean()),
+        explained=float(grade(distances.min(axis=0)).mean()),
+        background=_background(wanted, grid, background, caption.background_kind),
+        binding=float(np.mean(bindings)) if bindings else None,
+        full=bool(caption.palette),
+        attributes=bound + [_missing(code, nearest[len(wanted) + i]) for i, code in enumerate(more)],
+    )
+
+
+def _background(
+    wanted: tuple[Wanted, ...],
+    grid: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.bool_],
+    kind: str,
+) -> float | None:
+    """Return the grade of the background's own cells against the background's colours.
+
+    Mean over its cells of the grade of the nearest wanted colour; where a split, gradient or
+    checkered background names several, times the mean coverage of each inside it. A gradient's
+    shades between its ends are not named, so there only the coverage counts.
+    """
+    index = [at for at, one in enumerate(wanted) if one.attribute == "background"]
+    if not index:
+        return None
+    if not mask.any():
+        return 0.0
+    inside = grid[index][:, mask]
+    share = float(grade(inside.min(axis=0)).mean())
+    covered = float(grade(inside.min(axis=1)).mean())
+    if kind == "gradient":
+        return covered
+    return share if len(index) == 1 else math.sqrt(share * covered)
+
+
+def _binding(
+    one: Wanted,
+    distance: npt.NDArray[np.float32],
+    cells: Cells,
+    background: npt.NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Return the row of details of one wanted colour, measured where it belongs.
+
+    ``bound`` is the grade there: the mean of the nearest cell's and of the last of the cells
+    that the zone asks for. Attributes without a zone are looked for anywhere and have none.
+    """
+    rows, columns = distance.shape
+    place = np.ones((rows, columns), dtype=bool)
+    needed, bound = 1, None
+    if one.attribute == "background":
+        place = background
+        needed = max(1, int(place.sum()) // 2)
+    elif one.attribute in ZONES:
+        place, needed = zone_mask(one.attribute, rows, columns)
+        if one.attribute == "eyes":
+            place = eye_cells(cells.lab, background)
+    row: dict[str, Any] = {"attribute": one.attribute, "wanted": one.label}
+    if not place.any():
+        return {**row, "found": None, "delta_e": None}
+    values = distance[place]
+    order = np.argsort(values, kind="stable")
+    chosen = order[: min(needed, len(order))]
+    if one.attribute in ZONES:
+        bound = 0.5 * float(grade(values[chosen[0]])) + 0.5 * float(grade(values[chosen[-1]]))
+    found = np.median(cells.rgb[place][chosen], axis=0)
+    delta = float(np.median(values[chosen]))
+    row.update(found=hex_of_rgb(found), delta_e=round(delta, 2))
+    if bound is not None:
+        row["bound"] = round(bound, 4)
+    if delta >= CLEARLY_ANOTHER:
+        row["fault"] = "another colour"
+    return row
+
+
+def _missing(code: str, nearest: np.float32) -> dict[str, Any]:
+    """Return the row of details of a colour that belongs to no attribute."""
+    return {"attribute": "palette", "wanted": code, "delta_e": round(float(nearest), 2)}
+
+
+def colour_count_agreement(count: int, reference: Sequence[int]) -> float:
+    """Return how usual ``count`` distinct colours are among reference counts, in [0, 1].
+
+    1 inside the reference's 5th to 95th percentile; outside, the ratio to the nearer of them.
+    """
+    low, high = np.percentile(np.asarray(reference, dtype=np.float64), [5, 95])
+    if count < low:
+        return float(count / low)
+    return float(high / count) if count > high else 1.0
+
+
+class PaletteScorer:
+    """Scores the picture's cells against its caption's colours.
+
+    ``reference_counts`` are the distinct colours of reference images (``distinct_colours``);
+    without them, and without ``context.reference.colour_counts``, ``palette.colours`` is
+    unscored.
+    """
+
+    name = "palette"
+    metrics: Sequence[Metric] = tuple(
+        Metric(name, "1")
+        for name in (
+            "palette",
+            "palette.coverage",
+            "palette.precision",
+            "palette.background",
+            "palette.binding",
+            "palette.colours",
+        )
+    )
+
+    def __init__(self, reference_counts: Sequence[int] | None = None) -> None:
+        self._counts = tuple(reference_counts) if reference_counts else None
+
+    def score(self, picture: Picture, context: ScoreContext) -> list[Score]:
+        """Return the six palette metrics; those that the caption does not allow are unscored."""
+        lattice = lattice_for(picture, context)
+        cells = picture.cells(lattice)
+        colours = self._colours(cells, context)
+        parts = palette_parts(cells, context.prompt.caption)
+        if parts is None:
+            reason = "the prompt names no colour"
+            return [*(Score.unscored(m.name, reason) for m in self.metrics[:-1]), colours]
+        details = {
+            "attributes": parts.attributes,
+            "coverage": round(parts.coverage, 4),
+            "explained": round(parts.explained, 4),
+            "cells": f"{lattice[0]}x{lattice[1]}",
+        }
+        return [
+            Score("palette", parts.overall, details=details),
+            Score("palette.coverage", parts.coverage),
+            Score("palette.precision", parts.explained)
+            if parts.full
+            else Score.unscored("palette.precision", "the prompt lists no full palette"),
+            _or_unscored("palette.background", parts.background, "names no background colour"),
+            _or_unscored("palette.binding", parts.binding, "names no colour with a place"),
+            colours,
+        ]
+
+    def _colours(self, cells: Cells, context: ScoreContext) -> Score:
+        counts = self._counts or getattr(context.reference, "colour_counts", None)
+        if not counts:
+            return Score.unscored("palette.colours", "no reference images to count colours in")
+        count = distinct_colours(cells.lab)
+        return Score("palette.colours", colour_count_agreement(count, counts))
+
+
+def lattice_for(picture: Picture, context: ScoreContext) -> tuple[int, int]:
+    """Return the lattice to take colours on: the expected one, else the found one, else a raster.
+
+    Never more cells than pixels.
+    """
+    lattice = context.lattice
+    if lattice is None:
+        size = picture.lattice().size
+        lattice = (round(size[0]), round(size[1])) if size else (FALLBACK_CELLS, FALLBACK_CELLS)
+    return min(lattice[0], picture.width), min(lattice[1], picture.height)
+
+
+def _or_unscored(metric: str, value: float | None, lacks: str) -> Score:
+    if value is None:
+        return Score.unscored(metric, f"the prompt {lacks}")
+    return Score(metric, value)

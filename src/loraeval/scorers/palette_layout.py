@@ -1,0 +1,108 @@
+"""Where things are in a portrait: the background by its connection to the border, the face's
+parts by zones of the frame and by what encloses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from loraeval.images.colour import Lab, ciede2000
+
+Mask = npt.NDArray[np.bool_]
+
+SAME_FIELD = 10.0
+"""CIEDE2000 within which cells belong to one field of the background."""
+
+SKIN_LIKE = 10.0
+"""CIEDE2000 within which a cell counts as skin once the skin's colour is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A part of the frame, in shares of width and height, and the cells a thing has there."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    cells: int
+
+
+ZONES = {
+    "eyes": Zone(0.20, 0.80, 0.33, 0.62, 2),
+    "lips": Zone(0.28, 0.75, 0.55, 0.88, 2),
+    "skin": Zone(0.22, 0.78, 0.30, 0.90, 16),
+    "hair": Zone(0.05, 0.95, 0.00, 0.85, 8),
+}
+"""Zones of a bust portrait, wide enough for hats, beards and turned heads; ``cells`` is how many
+of 24x24 must have the colour, scaled with the lattice."""
+
+
+def zone_mask(attribute: str, rows: int, columns: int) -> tuple[Mask, int]:
+    """Return the cells (rows, columns) of an attribute's zone and how many must match."""
+    zone = ZONES[attribute]
+    y = (np.arange(rows)[:, None] + 0.5) / rows
+    x = (np.arange(columns)[None, :] + 0.5) / columns
+    inside = (x >= zone.left) & (x <= zone.right) & (y >= zone.top) & (y <= zone.bottom)
+    needed = max(1, round(zone.cells * rows * columns / 576))
+    return inside, min(needed, max(1, int(inside.sum())))
+
+
+def background_mask(lab: Lab) -> Mask:
+    """Return the cells of the background, (rows, columns), found without knowing its colour.
+
+    Seeds are the top row and the upper two thirds of the sides. Each colour that holds at least a
+    tenth of them, up to four, is a field; cells near a field's colour and connected to the border
+    are background.
+    """
+    rows, columns = lab.shape[:2]
+    border = np.zeros((rows, columns), dtype=bool)
+    border[0] = True
+    border[: max(1, 2 * rows // 3), [0, -1]] = True
+    seeds = lab[border]
+    near = np.zeros((rows, columns), dtype=bool)
+    flat = lab.reshape(-1, 3)
+    left = np.ones(len(seeds), dtype=bool)
+    for _ in range(4):
+        if np.count_nonzero(left) < 0.1 * len(seeds):
+            break
+        among = seeds[left]
+        apart = ciede2000(among[:, None], among[None])
+        centre = int((apart < SAME_FIELD).sum(axis=1).argmax())
+        members = apart[centre] < SAME_FIELD
+        if np.count_nonzero(members) < 0.1 * len(seeds):
+            break
+        colour = np.median(among[members], axis=0).astype(np.float32)
+        near |= (ciede2000(flat, colour) < SAME_FIELD).reshape(rows, columns)
+        taken = np.flatnonzero(left)[members]
+        left[taken] = False
+    labels, _ = ndimage.label(near)
+    touching = np.unique(labels[border & near])
+    mask: Mask = np.isin(labels, touching[touching > 0])
+    return mask
+
+
+def eye_cells(lab: Lab, background: Mask) -> Mask:
+    """Return the cells that can be eyes, (rows, columns).
+
+    Cells in the eye zone that are not skin but have skin on both sides in their row, where the
+    skin's colour is the commonest in the middle of the face. All of the zone where the face has
+    no such cells.
+    """
+    rows, columns = lab.shape[:2]
+    zone, _ = zone_mask("eyes", rows, columns)
+    y = (np.arange(rows)[:, None] + 0.5) / rows
+    x = (np.arange(columns)[None, :] + 0.5) / columns
+    middle = (x > 0.33) & (x < 0.67) & (y > 0.4) & (y < 0.75) & ~background
+    if not middle.any():
+        return zone
+    among = lab[middle]
+    votes = (ciede2000(among[:, None], among[None]) < SKIN_LIKE / 2).sum(axis=1)
+    skin = ciede2000(lab, among[int(votes.argmax())]) < SKIN_LIKE
+    before = np.maximum.accumulate(skin, axis=1)
+    after = np.maximum.accumulate(skin[:, ::-1], axis=1)[:, ::-1]
+    enclosed: Mask = zone & ~skin & before & after & ~background
+    return enclosed if np.count_nonzero(enclosed) >= 2 else zone

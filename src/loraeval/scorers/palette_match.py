@@ -1,0 +1,110 @@
+"""How near cells are to a wanted colour, as a distance and as a grade."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from loraeval.images.colour import (
+    HALF_DISTANCE,
+    Lab,
+    ciede2000,
+    lab_of_rgb,
+    rgb_of_hex,
+)
+from loraeval.prompts.colour_words import region
+from loraeval.records import Caption, NamedColour
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A colour that a caption asks of one attribute: a code, or a word with a region."""
+
+    attribute: str
+    hex: str | None
+    name: str | None
+
+    @property
+    def label(self) -> str:
+        """The code, or the word as written."""
+        return self.hex or self.name or ""
+
+
+def grade(distance: npt.NDArray[np.floating] | float) -> Floats:
+    """Return how far a colour still counts as the wanted one: ``1 / (1 + (distance / 4)^2)``.
+
+    CIEDE2000 4 is worth a half; the just noticeable 2.3 is worth 0.75 and a clearly different
+    colour, 20, is worth 0.04. The curve has no steps, so that small losses show and large ones
+    add little.
+
+    >>> [round(float(v), 2) for v in grade(np.array([0.0, 2.3, 4.0, 20.0]))]
+    [1.0, 0.75, 0.5, 0.04]
+    """
+    ratio = np.asarray(distance, np.float32) / np.float32(HALF_DISTANCE)
+    return 1 / (1 + ratio * ratio)
+
+
+def wanted_colours(caption: Caption) -> tuple[Wanted, ...]:
+    """Return the caption's colours by attribute, without repeats, in order.
+
+    A colour word without a tolerance region cannot be measured and is left out.
+    """
+    seen: dict[Wanted, None] = {}
+    for colour in caption.colours:
+        if colour.hex is not None or _has_region(colour):
+            seen[Wanted(colour.attribute, colour.hex, None if colour.hex else colour.name)] = None
+    return tuple(seen)
+
+
+def _has_region(colour: NamedColour) -> bool:
+    return colour.name is not None and region(colour.name) is not None
+
+
+@lru_cache(maxsize=4096)
+def lab_of_hex(codes: tuple[str, ...]) -> Lab:
+    """Return CIELAB of ``#rrggbb`` codes, (N, 3)."""
+    return lab_of_rgb(rgb_of_hex(codes))
+
+
+def code_distances(lab: Lab, codes: tuple[str, ...]) -> Floats:
+    """Return CIEDE2000 from each colour of ``lab`` (n, 3) to each code, (codes, n)."""
+    return ciede2000(lab_of_hex(codes)[:, None, :], lab[None, :, :])
+
+
+def wanted_distances(lab: Lab, wanted: tuple[Wanted, ...]) -> Floats:
+    """Return the distance from each colour of ``lab`` (n, 3) to each wanted colour, (wanted, n).
+
+    CIEDE2000 to a code; to the tolerance region of a word, 0 inside it.
+    """
+    out = np.empty((len(wanted), len(lab)), dtype=np.float32)
+    coded = [index for index, one in enumerate(wanted) if one.hex is not None]
+    if coded:
+        out[coded] = code_distances(lab, tuple(str(wanted[index].hex) for index in coded))
+    for index, one in enumerate(wanted):
+        if one.hex is None and one.name is not None:
+            out[index] = _word_distance(lab, one.name)
+    return out
+
+
+def _word_distance(lab: Lab, name: str) -> Floats:
+    """Return the distance to the nearest box of the word's region, in float32.
+
+    The same definition as ``ColourRegion.distance``, at the speed that scoring needs.
+    """
+    allowed = region(name)
+    if allowed is None:
+        return np.full(len(lab), np.inf, dtype=np.float32)
+    best = np.full(len(lab), np.inf, dtype=np.float32)
+    exact = lab.astype(np.float64)
+    for box in allowed.boxes:
+        near = box.nearest(exact)
+        outside = np.flatnonzero(np.abs(exact - near).max(axis=1) >= 1e-6)
+        distance = np.zeros(len(lab), dtype=np.float32)
+        distance[outside] = ciede2000(lab[outside], near[outside].astype(np.float32))
+        best = np.minimum(best, distance)
+    return best
