@@ -23,8 +23,10 @@ from loraeval.errors import UsageError
 Effect = Literal["same", "effective", "inert", "storage", "unknown"]
 
 _STRENGTH: dict[Effect, int] = {
-    "same": 0, "storage": 1, "inert": 2, "unknown": 3, "effective": 4
+    "same": 0, "storage": 1, "unknown": 2, "inert": 3, "effective": 4
 }  # fmt: skip
+
+_MEANS = {"max_token_length": "75", "save_precision": "fp32"}
 
 _DERIVED = {
     "scale", "base_model_version", "training_script", "text_encoder_trained", "conv_rank", "dora",
@@ -100,7 +102,7 @@ def compare_parameters(runs: Sequence[Parameters]) -> ParameterComparison:
     causes.sort(key=lambda name: -(EVIDENCE[name].weight if name in EVIDENCE else 0))
     return ParameterComparison(
         tuple(runs), tuple(kept), tuple(truths_of(runs)),
-        _confounding(causes, [row for row in kept if row.effect == "unknown"]),
+        _confounding(causes, [row for row in kept if row.effect == "unknown" and _told(row)]),
         tuple((name, EVIDENCE.get(name)) for name in causes),
     )  # fmt: skip
 
@@ -112,7 +114,7 @@ def effective_differences(comparison: ParameterComparison) -> list[str]:
     """
     rows = {row.name: row for row in comparison.rows}
     return [
-        f"{name}: " + " -> ".join(dict.fromkeys(shown_value(v) for v in rows[name].values))
+        f"{name}: " + " -> ".join(dict.fromkeys(shown_value(v, name) for v in rows[name].values))
         for name, _ in comparison.evidence
     ]
 
@@ -122,9 +124,13 @@ def is_cause(name: str) -> bool:
     return name not in _DERIVED
 
 
-def shown_value(entry: ParameterValue) -> str:
-    """Return a value for a table: ``?`` where it is not known, ``? (64?)`` with a claim."""
+def shown_value(entry: ParameterValue, name: str = "") -> str:
+    """Return a value for a table: ``?`` where it is not known, ``? (64?)`` with a claim, and what
+    "not given" means where that is a number.
+    """
     text = shown(entry.value) if entry.known else "?"
+    if entry.known and entry.value is None and name in _MEANS:
+        text = f"– ({_MEANS[name]})"
     others = [shown(claim.value) for claim in entry.conflicts]
     return text + (f" ({', '.join(f'{other}?' for other in others)})" if others else "")
 
@@ -179,6 +185,11 @@ def _difference(spec: ParameterSpec, a: Parameters, b: Parameters) -> tuple[Effe
         if why is not None:
             return "inert", f"no effect in {run.name}: {why}"
     return "effective", ""
+
+
+def _told(row: Row) -> bool:
+    """Whether any run says more of it than sd-scripts' default."""
+    return any(value.known and value.source != "default" for value in row.values)
 
 
 def _confounding(causes: Sequence[str], unknown: Sequence[Row]) -> str:

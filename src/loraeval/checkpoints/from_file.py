@@ -21,6 +21,7 @@ from loraeval.checkpoints.recorded import has_full_metadata, recorded_values
 from loraeval.checkpoints.scripts import ScriptFacts
 from loraeval.checkpoints.table import ParameterSpec, default_of, parameter_table
 from loraeval.checkpoints.values import Value, same
+from loraeval.errors import CheckpointError
 
 _PRECISION = {"F16": "fp16", "BF16": "bf16", "F32": "float"}
 _MODULES = {"kohya": "networks.lora", "locon": "networks.lora"}
@@ -32,9 +33,13 @@ def parameters_of_file(path: Path, facts: ScriptFacts | None = None) -> Paramete
 
     Raises ``CheckpointError`` where the file is no safetensors file or holds no LoRA.
     """
-    from loraeval.errors import CheckpointError
-
     anatomy = anatomy_of(read_header(path), deep=False)
+    return parameters_of_anatomy(anatomy, facts)
+
+
+def parameters_of_anatomy(anatomy: Anatomy, facts: ScriptFacts | None = None) -> Parameters:
+    """Do what ``parameters_of_file`` does for an anatomy that is read already."""
+    path = anatomy.path
     if not anatomy.components:
         raise CheckpointError(f"{plain(path)}: expected a LoRA, found {anatomy.format_evidence}")
     recorded = recorded_values(anatomy.metadata)

@@ -65,9 +65,11 @@ def plan_experiments(
             continue
         entry = rows[name].values[other]
         values = [entry.value] if entry.known else [claim.value for claim in entry.conflicts]
-        for value in dict.fromkeys(values):
-            if value != base[name]:
-                experiments.append(_experiment(base, changed, name, value, tflops))
+        experiments += [
+            _experiment(base, changed, name, value, tflops)
+            for value in dict.fromkeys(values)
+            if value != base[name]
+        ]
     return experiments
 
 
@@ -85,19 +87,20 @@ def training_command(run: Parameters, changes: dict[str, Value] | None = None) -
         )
         if not spec.flag or not given or values.get(name) is None:
             continue
-        if spec.effect == "label" and name not in ("output_name",):
+        if spec.effect == "label" and name != "output_name":
             continue
         if name == "resolution":
             values[name] = str(values[name]).replace("x", ",")
         flag = _flag(name, values[name], is_switch=spec.type == "switch", is_list=spec.list)
         if flag:
             lines.append(flag)
-    for name in ("train_data_dir", "output_dir"):
-        lines.append(f'--{name}="${{{name.upper()}:?}}"')
+    lines += [f'--{name}="${{{name.upper()}:?}}"' for name in ("train_data_dir", "output_dir")]
     return " \\\n  ".join(lines)
 
 
-def gpu_hours(run: Parameters, *, tflops: float, repeats: int | None = None) -> tuple[float | None, str]:  # fmt: skip
+def gpu_hours(
+    run: Parameters, *, tflops: float, repeats: int | None = None
+) -> tuple[float | None, str]:
     """Return an estimate of GPU-hours and what it stands on.
 
     samples * 4 passes * TFLOP of a pass (in proportion to the pixels) / sustained TFLOP/s.
@@ -139,14 +142,19 @@ def _experiment(
         entries["training_script"] = changed.values["training_script"]
     planned = Parameters(title, entries)
     hours, basis = gpu_hours(planned, tflops=tflops, repeats=ASSUMED_REPEATS)
-    before = shown_value(base.values[name]) if name in base.values else "–"
+    before = shown_value(base.values[name], name) if name in base.values else "–"
     extra = ", alpha moved with it so that the scale stays" if "network_alpha" in changes else ""
+    shows = (
+        f"If it passes {base.name}'s gate, {name} alone is not what made {changed.name} worse; "
+        f"if it fails on the scorers that fell for {changed.name}, {name} is enough to explain it."
+    )
+    if name == "pretrained_model_name_or_path" and "xl" in str(value).lower():
+        shows += " SDXL is made for about 1024 x 1024 pixels: read a failure below that with care."
     return Experiment(
         title,
         f"{name}: {before} -> {shown(value)}{extra}",
         training_command(base, changes),
-        f"If it passes {base.name}'s gate, {name} alone is not what made {changed.name} worse; "
-        f"if it fails on the scorers that fell for {changed.name}, {name} is enough to explain it.",
+        shows,
         hours,
         basis,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mode
@@ -275,3 +275,23 @@ def _doubts(
         yield f"{name}: the files differ in modules or ranks; they may not be one run"
     if last is None and (epochs or len(files) > 1):
         yield f"{name}: the file of the last epoch is missing"
+
+
+def describe_position(path: Path, metadata: Mapping[str, str]) -> str | None:
+    """Say where a file stands in its run ("epoch 7 of 10, step 3549"), None where nothing tells.
+
+    Reads no other file: metadata first, then the file's own name.
+    """
+    found = {key: _number(metadata.get(f"ss_{key}")) for key in ("epoch", "num_epochs", "steps")}
+    if found["epoch"] is not None:
+        parts = [f"epoch {found['epoch']}"]
+        if found["num_epochs"] is not None:
+            parts[0] += f" of {found['num_epochs']}"
+        if found["steps"] is not None:
+            parts.append(f"step {found['steps']}")
+        return ", ".join(parts) + " (metadata)"
+    for pattern, word in ((_STEP, "step"), (_EPOCH, "epoch"), (_RENAMED, "epoch")):
+        match = pattern.match(path.stem)
+        if match:
+            return f"{word} {int(match[word])} (file name)"
+    return None

@@ -29,7 +29,12 @@ def parameters_text(comparison: ParameterComparison, *, everything: bool = False
     rows = _chosen(comparison, everything=everything)
     head = ["", "parameter", *(plain(run.name, 28) for run in comparison.runs), "why"]
     body = [
-        [_MARKS[row.effect], row.name, *(_cell(v) for v in row.values), plain(row.reason, 90)]
+        [
+            _MARKS[row.effect],
+            row.name,
+            *(_cell(v, row.name) for v in row.values),
+            plain(row.reason, 90),
+        ]
         for row in rows
     ]
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head) - 1)]
@@ -67,9 +72,9 @@ def parameters_markdown(comparison: ParameterComparison, *, everything: bool = F
             else f"**{row.effect}**"
             if row.effect == "effective"
             else row.effect
-        )  # noqa: E501
+        )
         why = f"{what}: {_cell_md(row.reason)}" if row.reason else what
-        cells = " | ".join(_cell_md(_cell(value)) for value in row.values)
+        cells = " | ".join(_cell_md(_cell(value, row.name)) for value in row.values)
         lines.append(f"| {name} | {cells} | {why} |")
     lines += ["", _source_legend(), "", "### What follows", ""]
     lines += [f"- {_cell_md(plain(text, 600))}" for text in comparison.truths]
@@ -95,7 +100,7 @@ def parameters_html(comparison: ParameterComparison) -> str:
             title = _html(GROUPS[group])
             lines.append(f'<tbody><tr><th colspan="{span}" scope="rowgroup">{title}</th></tr>')
         cells = "".join(
-            f'<td title="{_html(_source_text(value))}">{_html(_cell(value))}</td>'
+            f'<td title="{_html(_source_text(value))}">{_html(_cell(value, row.name))}</td>'
             for value in row.values
         )
         effect = "" if row.effect == "same" else row.effect
@@ -154,8 +159,8 @@ def _chosen(comparison: ParameterComparison, *, everything: bool) -> list[Row]:
     return rows
 
 
-def _cell(value: ParameterValue) -> str:
-    return f"{plain(shown_value(value), 44)} [{_LETTERS[value.source]}]"
+def _cell(value: ParameterValue, name: str) -> str:
+    return f"{plain(shown_value(value, name), 44)} [{_LETTERS[value.source]}]"
 
 
 def _cell_md(text: str) -> str:
