@@ -13,14 +13,14 @@ evidence lets the phase jump, at a price (Viterbi over phases along the peaks of
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from loraeval.images.profiles import Profile, above_floor
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 
 MIN_PERIOD = 3.0
 """Shortest period in pixels; two pixels a cell can not be told from texture."""
@@ -31,15 +31,15 @@ MIN_LINES = 6
 STRAY = 0.3
 """Share of edge energy that a lattice may leave anywhere (stray pixels, soft shading)."""
 
-PHASES = 48
+PHASES = 40
 """Phase steps a period."""
 
 JUMP = 1.8
-"""Price, in nats, of a broken step; with 48 phases and a width of a few, about one break in
+"""Price, in nats, of a broken step; with 40 phases and a width of a few, about one break in
 ten lines is expected of a bad lattice."""
 
 DRIFT = 0.7
-"""Price of a phase that moves by one step of 1/48 period from one line to the next."""
+"""Price of a phase that moves by one step of 1/40 period from one line to the next."""
 
 SEARCH = 7.0
 """Price, in nats, of having searched: the logarithm of some 50 distinguishable periods times some
@@ -58,8 +58,8 @@ POWER = 0.85
 KEEP = 0.04
 """Peaks with less than this share of the strongest peak's energy are the raster of a codec, not lines."""
 
-_MAX_PEAKS = 96
-_CANDIDATES = 10
+_MAX_PEAKS = 72
+_CANDIDATES = 7
 
 
 class Evidence(NamedTuple):
@@ -117,7 +117,7 @@ def candidate_periods(profile: Profile) -> Floats:
     spectral = size / top[:_CANDIDATES]
     lags = np.fft.irfft(power, size)[: length // MIN_LINES + 2]
     inside = np.arange(len(lags)) >= MIN_PERIOD
-    temporal = _local_maxima(lags, inside)[: _CANDIDATES // 2]
+    temporal = _local_maxima(lags, inside)[:4]
     found = np.concatenate([spectral, temporal])
     return found[(found >= MIN_PERIOD) & (found <= length / MIN_LINES)]
 
@@ -150,8 +150,9 @@ def line_widths(length: int) -> tuple[float, float]:
 
 def log_gain(distance: Floats | float, period: Floats | float, width: float) -> Floats:
     """Return the log-likelihood ratio of an edge ``distance`` pixels from the nearest line."""
-    density = np.exp(-0.5 * (distance / width) ** 2) * period / (width * math.sqrt(2 * math.pi))
-    gain: Floats = np.log((1 - STRAY) * density + STRAY)
+    square = distance * distance * (-0.5 / width**2)
+    height = period * ((1 - STRAY) / (width * math.sqrt(2 * math.pi)))
+    gain: Floats = np.log(np.exp(square) * height + STRAY)
     return gain
 
 
@@ -163,20 +164,27 @@ def judge(peaks: Peaks, periods: Floats, width: float) -> list[Evidence]:
     lines = float(peaks.weight.sum())
     if not len(peaks.position) or not len(periods):
         return []
-    phases = (np.arange(PHASES) + 0.5) / PHASES
+    phases = ((np.arange(PHASES) + 0.5) / PHASES).astype(np.float32)
     turns = peaks.position[:, None] / periods[None, :]
+    turns = (turns - np.floor(turns)).astype(np.float32)
     away = turns[:, :, None] - phases[None, None, :]
-    away -= np.round(away)
-    periods_3 = periods[None, :, None]
-    # Phases stand half a step apart from any edge at worst; that is part of the width.
-    emission = log_gain(away * periods_3, periods_3, width) * peaks.weight[:, None, None]
+    away -= np.rint(away)
+    scale = periods.astype(np.float32)[None, :, None]
+    weight = peaks.weight.astype(np.float32)[:, None, None]
+    emission = log_gain(away * scale, scale, width) * weight
     # Between two peaks of one cell a phase has no time to change: the price is for a period.
-    haste = np.maximum(1.0, periods[None, :] / np.diff(peaks.position)[:, None])[:, :, None]
+    haste = np.maximum(1.0, periods[None, :] / np.diff(peaks.position)[:, None])
+    haste = haste.astype(np.float32)[:, :, None]
+    ring = np.empty((len(periods), PHASES + 2), dtype=np.float32)
     best = emission[0]
-    for scores, rush in zip(emission[1:], haste, strict=True):
-        moved = np.maximum(np.roll(best, 1, axis=1), np.roll(best, -1, axis=1)) - DRIFT * rush
-        jumped = best.max(axis=1, keepdims=True) - JUMP * rush
-        best = np.maximum(np.maximum(best, moved), jumped) + scores
+    for scores, drift, jump in zip(emission[1:], DRIFT * haste, JUMP * haste, strict=True):
+        ring[:, 1:-1], ring[:, 0], ring[:, -1] = best, best[:, -1], best[:, 0]
+        moved = np.maximum(ring[:, :-2], ring[:, 2:])
+        moved -= drift
+        np.maximum(moved, best, out=moved)
+        np.maximum(moved, best.max(axis=1, keepdims=True) - jump, out=moved)
+        best = moved
+        best += scores
     raster = np.abs(periods / VAE_BLOCK - 1) < 0.01
     totals = best.max(axis=1) - SEARCH - VAE_PRICE * raster
     ideal = log_gain(0.0, periods, width)

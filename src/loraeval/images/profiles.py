@@ -18,13 +18,24 @@ def edge_profiles(rgb: npt.NDArray[np.uint8]) -> tuple[Profile, Profile]:
     """
     height, width = rgb.shape[:2]
     flat = rgb.reshape(height, width * 3)
-    across = _distance(flat[:, 3:], flat[:, :-3]).sum(axis=0, dtype=np.uint32)
-    down = _distance(flat[1:], flat[:-1]).sum(axis=1, dtype=np.uint32)
+    across = np.zeros((width - 1) * 3, dtype=np.int64)
+    down = np.zeros(height - 1, dtype=np.int64)
+    # A band of rows at a time stays in the processor's cache.
+    for top in range(0, height, _BAND):
+        band = flat[top : top + _BAND + 1]
+        rows = band[:_BAND]
+        across += _distance(rows[:, 3:], rows[:, :-3]).sum(axis=0, dtype=np.uint16)
+        down[top : top + _BAND] = _distance(band[1:], band[:-1]).sum(axis=1, dtype=np.uint32)
     return across.reshape(-1, 3).sum(axis=1) / height, down / width
 
 
+_BAND = 64
+
+
 def _distance(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return np.maximum(first, second) - np.minimum(first, second)
+    larger: npt.NDArray[np.uint8] = np.maximum(first, second)
+    np.subtract(larger, np.minimum(first, second), out=larger)
+    return larger
 
 
 def above_floor(profile: Profile) -> Profile:
