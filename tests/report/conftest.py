@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from loraeval.gate.epochs import metric_intervals
 from loraeval.records import Comparison, ScoreRow, Verdict
 from loraeval.report.data import BaselineView, RunReport
-from loraeval.report.series import baseline_levels
 from loraeval.testing.portraits import render_pixel_art, scene
 
 METRICS = ("palette", "grid", "style", "realism", "health")
@@ -85,7 +85,9 @@ def make_run(
             rows.append(
                 row(name, "STUDY", epoch, prompt, chance, level, details_of(prompt, size, 14 * off))
             )
-    means, bands = baseline_levels(base, METRICS)
+    levels = metric_intervals(base)
+    means = {metric: mean for metric, (mean, _, _) in levels.items()}
+    bands = {metric: (low, high) for metric, (_, low, high) in levels.items()}
     return RunReport(
         title="STUDY against GOLD",
         rows=tuple(rows),

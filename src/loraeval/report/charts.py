@@ -15,7 +15,7 @@ from loraeval.records import ScoreRow
 from loraeval.report.chart_files import altair_module, save_chart
 from loraeval.report.chart_theme import chart_config
 from loraeval.report.data import BaselineView, Selection, main_metrics
-from loraeval.report.series import EpochPoint, Interval, epoch_points, student_interval
+from loraeval.report.series import EpochPoint, epoch_points
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -40,7 +40,6 @@ def epoch_chart(
     selection: Selection | None = None,
     metrics: Sequence[str] | None = None,
     title: str = "Scores by epoch",
-    interval: Interval = student_interval,
 ) -> Any:
     """Return the chart of ``rows`` as an Altair chart.
 
@@ -54,7 +53,7 @@ def epoch_chart(
     by_run = {
         run: points
         for run in dict.fromkeys(row.run for row in rows)
-        if (points := epoch_points([row for row in rows if row.run == run], wanted, interval))
+        if (points := epoch_points([row for row in rows if row.run == run], wanted))
     }
     if not by_run:
         raise ScoresError(

@@ -1,0 +1,140 @@
+"""Judge pairs of images blind, and see how far each scorer agrees with your eyes.
+
+RUN is a scores file or a folder with scores.jsonl. Pairs are made of the run's images and the
+baseline's of the same prompts, shuffled; the page says neither which is which nor what they
+scored. It is served on this machine only and uploads nothing. Choices are stored beside the
+scores, in ratings.jsonl; judging can be interrupted and goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loraeval.records import ScoreRow
+    from loraeval.report.ratings import Pair, Rating
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``loraeval rate``."""
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="scores file, or a folder with scores.jsonl"
+    )
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="a baseline, or a scores file, to compare with"
+    )
+    parser.add_argument(
+        "--against", metavar="SELECT", help="compare with rows of RUN: 'run=NAME,epoch=7-9'"
+    )
+    parser.add_argument(
+        "--select", metavar="SELECT", help="judge only these rows of RUN: 'epoch=10'"
+    )
+    parser.add_argument(
+        "--renders", type=Path, metavar="ROOT", help="images of RUN (default: beside the scores)"
+    )
+    parser.add_argument(
+        "--baseline-renders", type=Path, metavar="ROOT", help="images of the baseline"
+    )
+    parser.add_argument("--ratings", type=Path, metavar="FILE", help="where choices are kept")
+    parser.add_argument("--seed", type=int, default=0, help="of the shuffle (default 0)")
+    parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.add_argument(
+        "--summary", action="store_true", help="print the agreement so far and leave"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the page until it is done with (Ctrl-C); print the agreement; return 0."""
+    from loraeval.report.ratings import make_pairs, read_ratings
+    from loraeval.scores_file import read_scores
+
+    scores = args.run / "scores.jsonl" if args.run.is_dir() else args.run
+    rows = read_scores(scores)
+    candidates, baseline, baseline_root = _sides(args, rows, scores.parent)
+    pairs = make_pairs(candidates, baseline, seed=args.seed)
+    store = args.ratings or scores.parent / "ratings.jsonl"
+    ratings = read_ratings(store)
+    if not args.summary:
+        _serve(args, pairs, ratings, store, (args.renders or scores.parent, baseline_root))
+    print(agreement_text(pairs, ratings))
+    return 0
+
+
+def agreement_text(pairs: Sequence[Pair], ratings: dict[str, Rating]) -> str:
+    """Return how many pairs were judged, what was preferred, and each scorer's agreement."""
+    from loraeval.report.agreement import agreement_table, agreements
+    from loraeval.report.data import ordered_metrics
+    from loraeval.report.ratings import judged_scores
+
+    judged = judged_scores(pairs, ratings)
+    choices = [choice for _, _, choice in judged]
+    metrics = ordered_metrics([row for pair in pairs for row in (pair.candidate, pair.baseline)])
+    counts = (
+        f"{len(judged)} of {len(pairs)} pairs judged: candidate preferred in {choices.count(1)}, "
+        f"baseline in {choices.count(-1)}, no difference in {choices.count(0)}"
+    )
+    return f"{counts}\n{agreement_table(agreements(judged, metrics))}"
+
+
+def _sides(
+    args: argparse.Namespace, rows: list[ScoreRow], beside: Path
+) -> tuple[list[ScoreRow], list[ScoreRow], Path]:
+    from loraeval.baselines.select import parse_selection, select_rows
+    from loraeval.errors import UsageError
+    from loraeval.scores_file import read_scores
+
+    if (args.baseline is None) == (args.against is None):
+        raise UsageError(
+            "rate: expected one thing to compare with, --baseline NAME or --against SELECT"
+        )
+    own = args.renders or beside
+    chosen = select_rows(rows, parse_selection(args.select)) if args.select else rows
+    if args.against is not None:
+        against = select_rows(rows, parse_selection(args.against))
+        return chosen, against, args.baseline_renders or own
+    path = Path(args.baseline)
+    if path.is_file():
+        return chosen, read_scores(path), args.baseline_renders or path.parent
+    from loraeval.baselines import read_baseline
+
+    return chosen, list(read_baseline(args.baseline).rows), args.baseline_renders or own
+
+
+def _serve(
+    args: argparse.Namespace,
+    pairs: Sequence[Pair],
+    ratings: dict[str, Rating],
+    store: Path,
+    roots: tuple[Path, Path],
+) -> None:
+    import webbrowser
+
+    from loraeval.errors import UsageError
+    from loraeval.report.pictures import find_image
+    from loraeval.report.rating_server import RatingServer, RatingSession
+
+    def locate(pair: Pair) -> tuple[Path | None, Path | None]:
+        return find_image(roots[0], pair.candidate.image), find_image(roots[1], pair.baseline.image)
+
+    if not any(all(locate(pair)) for pair in pairs):
+        raise UsageError(
+            f"rate: expected the images of both sides under {roots[0]} and {roots[1]}, found no "
+            "pair of them; name their folders with --renders and --baseline-renders"
+        )
+    session = RatingSession(pairs, ratings, store, locate, lambda: agreement_text(pairs, ratings))
+    try:
+        server = RatingServer(session, args.port)
+    except OSError as error:
+        raise UsageError(f"--port {args.port}: cannot be used ({error.strerror})") from error
+    with server:
+        print(f"open {server.address}\nstop with Ctrl-C; choices are kept in {store}", flush=True)
+        if not args.no_browser:
+            webbrowser.open(server.address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
