@@ -1,0 +1,168 @@
+"""The steps of benchmarks/render.py; each runs in its own process and prints one JSON object."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+STARTED = time.perf_counter()
+SUBJECTS = ("woman with red hair", "man with a blue hat", "robot with gold eyes", "cat with a scarf")
+EPOCHS, PROMPTS, RANK = 10, 40, 32
+
+
+def prompts(count: int) -> list[Any]:
+    """Return ``count`` different prompts of one 75-token chunk, as our captions begin."""
+    from loraeval.records import Caption, Prompt
+
+    found = []
+    for index in range(count):
+        text = f"pixel art, 24x24, portrait of a {SUBJECTS[index % 4]}, solid background {index}"
+        found.append(Prompt(f"p{index:02d}", text, Caption(text)))
+    return found
+
+
+def loras(work: Path, family: str) -> list[Path]:
+    """Return the LoRA files of the series, in order."""
+    return sorted((work / f"{family}-loras").glob("*.safetensors"))
+
+
+def recipe(work: Path, family: str, **changes: Any) -> Any:
+    """Return the default recipe on the random base model; SDXL at 1024."""
+    from loraeval.records import Recipe
+
+    size = 512 if family == "sd15" else 1024
+    fields = {"base_model": str(work / family), "family": family, "width": size, "height": size}
+    return Recipe(**{**fields, **changes})
+
+
+def build(work: Path, family: str) -> dict[str, Any]:
+    """Write the random base model in float16 and the LoRA series, text encoders trained."""
+    from loraeval.render.random_models import build_base, lora_layers, write_lora
+
+    build_base(work / family, family, "full", device="cuda", dtype="float16")
+    layers = lora_layers(family, "full")
+    for epoch in range(1, (EPOCHS if family == "sd15" else 2) + 1):
+        path = work / f"{family}-loras" / f"series-{epoch:06d}.safetensors"
+        write_lora(path, layers, rank=RANK, alpha=RANK / 2, seed=epoch, strength=0.1)
+    size = loras(work, family)[0].stat().st_size
+    return {"modules": len(layers), "lora_bytes": size}
+
+
+def loop(work: Path, family: str, images: int) -> dict[str, Any]:
+    """The plain loop: per epoch load the pipeline, load the LoRA, render one image at a time."""
+    import torch
+
+    from loraeval import torchvision_ops
+
+    torchvision_ops.install()
+    import diffusers
+
+    xl = family == "sdxl"
+    kind = diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
+    size = 1024 if xl else 512
+    out = work / f"loop-{family}"
+    out.mkdir(exist_ok=True)
+    epochs = []
+    for path in loras(work, family)[:2]:
+        start = time.perf_counter()
+        options = {} if xl else {"safety_checker": None}
+        pipe = kind.from_pretrained(work / family, torch_dtype=torch.float16, **options).to("cuda")
+        pipe.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(pipe.scheduler.config)
+        pipe.set_progress_bar_config(disable=True)
+        loaded = time.perf_counter()
+        pipe.load_lora_weights(path)
+        with_lora = time.perf_counter()
+        times = []
+        for index, prompt in enumerate(prompts(images)):
+            begin = time.perf_counter()
+            generator = torch.Generator("cpu").manual_seed(42)
+            image = pipe(prompt.text, num_inference_steps=30, guidance_scale=7.5, width=size,
+                         height=size, generator=generator).images[0]  # fmt: skip
+            image.save(out / f"{path.stem}-{index}.png")
+            times.append(time.perf_counter() - begin)
+        epochs.append({"load_s": loaded - start, "lora_s": with_lora - loaded, "image_s": times})
+        del pipe
+        torch.cuda.empty_cache()
+    second = epochs[1]
+    image = statistics.median(second["image_s"])
+    epoch = second["load_s"] + second["lora_s"] + PROMPTS * image
+    return {"epochs": epochs, "s_per_image": image, "images_per_s_loop_body": 1 / image,
+            "s_per_epoch_of_40": epoch, "images_per_s": PROMPTS / epoch}  # fmt: skip
+
+
+def ours(work: Path, family: str, how: str, epochs: int, images: int, devices: str) -> dict[str, Any]:
+    """The renderer over the series: swaps, text encoding, PNG, fsync, index, all included."""
+    import torch
+
+    from loraeval.render import sd  # noqa: F401 - the loop's imports are not counted either
+    from loraeval.render.renderer import Renderer
+    from loraeval.render.store import Store
+
+    imported = time.perf_counter()
+    store = Store(work / f"store-{family}-{how}-{devices.replace(',', '-')}-{time.time_ns()}")
+    changes: dict[str, Any] = {"attention": "xformers"} if how == "xformers" else {}
+    marks: list[float] = []
+    series = loras(work, family)
+    chosen = [series[index % len(series)] for index in range(epochs)]
+    with Renderer(
+        recipe(work, family, **changes), store, devices=devices, progress=False,
+        compile="never" if how in ("eager", "xformers") else "always",
+    ) as renderer:  # fmt: skip
+        built = time.perf_counter()
+        seeds = [42 + index // len(series) for index in range(0, epochs, len(series))]
+        for _ in renderer.render(dict.fromkeys(chosen), prompts(images), seeds):
+            marks.append(time.perf_counter())
+        facts, health = renderer.facts(), renderer.health
+    total = marks[-1] - imported
+    # The first batch carries loading and compiling; the rate after it is the sustained one.
+    first = images if devices.count(",") == 0 else len(marks) // 2
+    tail = marks[first - 1 :]
+    sustained = (len(tail) - 1) / (tail[-1] - tail[0]) if len(tail) > 1 else None
+    return {
+        "images": len(marks), "import_s": imported - STARTED, "construct_s": built - imported,
+        "first_batch_s": marks[first - 1] - built, "total_s": total,
+        "images_per_s": len(marks) / total, "sustained_images_per_s": sustained,
+        "startup_s": total - len(marks) / sustained if sustained else None,
+        "facts": facts, "health": health,
+        "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
+        "marks": [round(mark - imported, 2) for mark in marks[:: max(1, images // 4)]],
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Run one step; print its JSON on the last line of standard output."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("step")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--family", default="sd15")
+    parser.add_argument("--how", default="compiled")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--images", type=int, default=PROMPTS)
+    parser.add_argument("--devices", default="cuda:0")
+    args = parser.parse_args()
+    if args.step == "build":
+        result = build(args.work, args.family)
+    elif args.step == "loop":
+        result = loop(args.work, args.family, args.images)
+    elif args.step == "ours":
+        result = ours(args.work, args.family, args.how, args.epochs, args.images, args.devices)
+    elif args.step == "parts":
+        from _render_parts import parts
+
+        result = parts(args.work, args.family, args.images, args.how)
+    else:
+        from _render_parts import numerics
+
+        result = numerics(args.work, args.images)
+    result["step_s"] = time.perf_counter() - STARTED
+    sys.stdout.flush()
+    print("\n" + json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

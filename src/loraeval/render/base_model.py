@@ -1,0 +1,143 @@
+"""Base models: where one lies, which family it is, and the hash that stands for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loraeval.errors import CheckpointError
+from loraeval.records import Family, digest_of
+
+if TYPE_CHECKING:
+    from loraeval.render.store import Store
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+_KEPT = (".safetensors", ".bin", ".json", ".txt")
+_CLASSES: dict[str, Family] = {
+    "StableDiffusionPipeline": "sd15",
+    "StableDiffusionXLPipeline": "sdxl",
+}
+HUB_FILES = [
+    "model_index.json",
+    "*/*.json",
+    "*/*.txt",
+    "*/diffusion_pytorch_model.safetensors",
+    "*/model.safetensors",
+]
+"""What is fetched of a hub model: configurations and full-precision safetensors weights."""
+
+
+def locate_base(base_model: str, *, offline: bool = False) -> Path:
+    """Return the diffusers folder or single file that ``base_model`` names.
+
+    A hub id is taken from the local cache; what is missing there is fetched, unless ``offline`` or
+    ``HF_HUB_OFFLINE`` is set. Raises ``CheckpointError`` where there is nothing to load, for a
+    pickled ``.ckpt`` (it can run code; ``LORAEVAL_ALLOW_CKPT=1`` loads it with weights only).
+    """
+    path = Path(base_model).expanduser()
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            raise CheckpointError(f"{path}: expected a diffusers folder, it has no model_index.json")
+        return path
+    if path.is_file():
+        if path.suffix == ".safetensors":
+            return path
+        if path.suffix == ".ckpt" and os.environ.get("LORAEVAL_ALLOW_CKPT") == "1":
+            return path
+        raise CheckpointError(
+            f"{path}: expected .safetensors; a pickle can run code when it is loaded, "
+            "set LORAEVAL_ALLOW_CKPT=1 to load a .ckpt that you trust with weights only"
+        )
+    if _HUB_ID.fullmatch(base_model):
+        return _from_hub(base_model, offline)
+    raise CheckpointError(f"{base_model}: no such base model; give a diffusers folder, file or hub id")
+
+
+def base_family(base: Path) -> Family:
+    """Return the family of a located base model, from its configuration or its tensor names.
+
+    Raises ``CheckpointError`` for anything but SD 1.x and SDXL text-to-image models.
+    """
+    if base.is_dir():
+        name = str(read_json(base / "model_index.json").get("_class_name"))
+        if name not in _CLASSES:
+            raise CheckpointError(
+                f"{base}: expected {' or '.join(_CLASSES)}, its model_index.json says {name}"
+            )
+        return _CLASSES[name]
+    if base.suffix == ".ckpt":
+        return "sdxl" if "xl" in base.stem.lower() else "sd15"
+    from loraeval.checkpoints.header import read_header
+
+    tensors = read_header(base).tensors
+    if any(name.startswith("conditioner.embedders.1.") for name in tensors):
+        return "sdxl"
+    if any(name.startswith("cond_stage_model.transformer.") for name in tensors):
+        return "sd15"
+    raise CheckpointError(
+        f"{base}: expected a whole SD 1.5 or SDXL model, found no text encoder of either in it"
+    )
+
+
+def base_hash(base: Path, store: Store | None = None) -> str:
+    """Return what stands for the base model in every key: a file's SHA-256, or for a folder the
+    digest over the SHA-256 of each weight and configuration file of its parts.
+
+    With a ``store`` a file is hashed once and then known by its size and modification time.
+    """
+    sha256 = store.file_sha256 if store is not None else _sha256
+    if base.is_file():
+        return sha256(base)
+    rows = [[str(path.relative_to(base)), sha256(path)] for path in _files(base)]
+    return hashlib.sha256(digest_of(sorted(rows)).encode()).hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in ``path``. Raises ``CheckpointError`` for anything else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot read this configuration ({error})") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: expected a JSON object")
+    return value
+
+
+def _files(base: Path) -> Iterator[Path]:
+    for part in _PARTS:
+        for path in sorted((base / part).glob("*")):
+            if path.suffix in _KEPT and path.is_file():
+                yield path
+
+
+def _sha256(path: Path) -> str:
+    from loraeval.checkpoints.header import file_sha256
+
+    return file_sha256(path)
+
+
+def _from_hub(base_model: str, offline: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(base_model, allow_patterns=HUB_FILES, local_files_only=True)
+        )
+    except (LocalEntryNotFoundError, OSError):
+        unset = os.environ.get("HF_HUB_OFFLINE", "0").lower() not in ("1", "true", "yes", "on")
+        if offline or not unset:
+            raise CheckpointError(
+                f"{base_model}: not in the local hub cache, and nothing may be fetched (offline); "
+                f"fetch it first with: hf download {base_model}"
+            ) from None
+    try:
+        return Path(snapshot_download(base_model, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise CheckpointError(f"{base_model}: cannot fetch this base model ({error})") from error

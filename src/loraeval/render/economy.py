@@ -1,0 +1,120 @@
+"""What rendering costs: batch sizes, the break-even of compiling, estimates and progress. Pure,
+but for ``Progress``, which writes to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from loraeval.records import Recipe
+
+IMAGES_AT_512 = {"sd15": 48, "sdxl": 24}
+"""Largest batch tried first on a GPU, counted in 512×512 images; more brings no speed."""
+
+COMPILE_SECONDS = {"cold": 70.0, "warm": 20.0}
+"""What compiling is taken to cost before this machine has done it once (then its own time counts):
+a first compile, and one that finds the compile cache filled."""
+
+COMPILED_SHARE = {"sd15": 0.7, "sdxl": 0.85}
+"""Time of a compiled image over that of an eager one; benchmarks/README.md has the measurement."""
+
+
+def default_limit(recipe: Recipe, device: str) -> int:
+    """Return the batch size to try first: by image size on a GPU, 8 on a CPU."""
+    if not device.startswith("cuda"):
+        return 8
+    return max(1, IMAGES_AT_512[recipe.family] * 512 * 512 // (recipe.width * recipe.height))
+
+
+def unit_limit(images: int, limit: int, workers: int) -> int:
+    """Return the size of the units of work: full batches for one worker; for several, small enough
+    that each gets about four, but not under 8, where batches lose speed."""
+    if workers < 2:
+        return limit
+    return min(limit, max(min(8, limit), -(-images // (4 * workers))))
+
+
+def compile_pays(
+    images: int, seconds_per_image: float, compile_seconds: float, share: float
+) -> bool:
+    """Return whether ``images`` are enough for the time that compiling saves to exceed its cost:
+    ``images · seconds_per_image · (1 - share) > compile_seconds``."""
+    return images * seconds_per_image * (1.0 - share) > compile_seconds
+
+
+def break_even(seconds_per_image: float, compile_seconds: float, share: float) -> int:
+    """Return the number of images from which compiling pays.
+
+    >>> break_even(0.2, 60.0, 0.7)
+    1001
+    """
+    return int(round(compile_seconds / (seconds_per_image * (1.0 - share)), 6)) + 1
+
+
+def say_seconds(seconds: float) -> str:
+    """Return a time for people: ``40 s``, ``12 min``, ``3.5 h``.
+
+    >>> say_seconds(40), say_seconds(720), say_seconds(12600)
+    ('40 s', '12 min', '3.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def estimate_text(images: int, seconds_per_image: float, devices: list[str]) -> str:
+    """Return the line printed before a run: images, time, and GPU-hours or a CPU warning."""
+    seconds = images * seconds_per_image / len(devices)
+    if devices[0].startswith("cuda"):
+        hours = seconds * len(devices) / 3600
+        where = f"{len(devices)} GPU{'s' if len(devices) > 1 else ''}, {hours:.2f} GPU-hours"
+        return f"rendering {images} images: about {say_seconds(seconds)} ({where})"
+    return (
+        f"rendering {images} images on the CPU, no GPU found or asked for: "
+        f"expect about {say_seconds(seconds)}"
+    )
+
+
+def wants_progress(asked: bool | None) -> bool:
+    """Return whether to show a bar: as asked, else on a terminal that is not a CI job's."""
+    if asked is not None:
+        return asked and sys.stderr.isatty()
+    return sys.stderr.isatty() and not os.environ.get("CI")
+
+
+@dataclass(slots=True)
+class Progress:
+    """A bar over the images of one call, with images/s and the time left; silent where ``shown``
+    is False."""
+
+    total: int
+    shown: bool
+    done: int = 0
+    started: float = 0.0
+    _bar: Any = None
+
+    def __post_init__(self) -> None:
+        self.started = time.perf_counter()
+        if self.shown:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self.total, unit="image", desc="rendering", smoothing=0.05)
+
+    def step(self) -> None:
+        """Count one image."""
+        self.done += 1
+        if self._bar is not None:
+            self._bar.update()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,112 @@
+"""Prompts of any length to text embeddings, in 75-token chunks as sd-scripts trains them.
+
+A prompt's tokens are cut into chunks of 75. Each chunk goes through the text encoder as its own
+77-token sequence: BOS, the tokens, EOS, padding. The hidden states are joined, with BOS of the
+first chunk and the last state of the last chunk kept and those in between dropped: ``75·n + 2``
+states (sd-scripts, ``max_token_length`` 75, 150, 225). The shorter of prompt and negative prompt
+is filled with empty chunks. SDXL takes the last but one layer of both encoders side by side, and
+the pooled state of the first chunk of the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK = 75
+"""Tokens of a prompt in one pass of a text encoder; BOS and EOS make it 77."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """``states`` float [1, 75·n + 2, width]; ``pooled`` [1, width] for SDXL, else None."""
+
+    states: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+
+def token_ids(tokenizer: Any, text: str) -> list[int]:
+    """Return the ids of ``text`` without BOS, EOS and padding, however many there are."""
+    return list(
+        tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+    )
+
+
+def chunks_needed(tokenizers: Sequence[Any], texts: Sequence[str], limit: int) -> int:
+    """Return how many 75-token chunks the longest of ``texts`` takes, at least 1, at most
+    ``limit``; what lies beyond is cut off."""
+    longest = max(len(token_ids(tokenizer, text)) for tokenizer in tokenizers for text in texts)
+    return max(1, min(limit, -(-longest // CHUNK)))
+
+
+def chunk_ids(ids: Sequence[int], chunks: int, bos: int, eos: int, pad: int) -> list[list[int]]:
+    """Return ``chunks`` rows of 77 ids: BOS, up to 75 of ``ids``, EOS, then ``pad``.
+
+    >>> chunk_ids([7] * 76, 2, 1, 2, 0)[1][:5]
+    [1, 7, 2, 0, 0]
+    """
+    rows = []
+    for index in range(chunks):
+        body = list(ids[index * CHUNK : (index + 1) * CHUNK])
+        rows.append([bos, *body, eos] + [pad] * (CHUNK - len(body)))
+    return rows
+
+
+def join_chunks(states: torch.Tensor) -> torch.Tensor:
+    """Join hidden states [n, 77, width] to [1, 75·n + 2, width]: the first BOS, each chunk's 75
+    states, the last state of the last chunk."""
+    import torch
+
+    inner = states[:, 1:-1].reshape(1, -1, states.shape[-1])
+    return torch.cat([states[:1, :1], inner, states[-1:, -1:]], dim=1)
+
+
+def encode_sd15(
+    tokenizer: Any, encoder: Any, text: str, chunks: int, clip_skip: int | None
+) -> Embedding:
+    """Return the embedding of ``text`` for SD 1.x.
+
+    ``clip_skip`` counts as sd-scripts and web UIs do: 1 or None is the last layer, 2 the last but
+    one; the final layer norm is applied in each case.
+    """
+    import torch
+
+    ids = _ids(tokenizer, text, chunks, encoder.device)
+    with torch.no_grad():
+        out = encoder(ids, output_hidden_states=clip_skip not in (None, 1))
+        if clip_skip in (None, 1):
+            states = out.last_hidden_state
+        else:
+            norm = getattr(encoder, "text_model", encoder).final_layer_norm
+            states = norm(out.hidden_states[-clip_skip])
+    return Embedding(join_chunks(states))
+
+
+def encode_sdxl(
+    tokenizers: Sequence[Any], encoders: Sequence[Any], text: str, chunks: int
+) -> Embedding:
+    """Return the embedding of ``text`` for SDXL: both encoders' last but one layer, and the
+    projected pooled state of the first chunk."""
+    import torch
+
+    joined = []
+    pooled = None
+    with torch.no_grad():
+        for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
+            out = encoder(_ids(tokenizer, text, chunks, encoder.device), output_hidden_states=True)
+            joined.append(join_chunks(out.hidden_states[-2]))
+            pooled = out[0][:1]
+    return Embedding(torch.cat(joined, dim=-1), pooled)
+
+
+def _ids(tokenizer: Any, text: str, chunks: int, device: Any) -> torch.Tensor:
+    import torch
+
+    ids = token_ids(tokenizer, text)
+    pad = tokenizer.pad_token_id
+    rows = chunk_ids(ids, chunks, tokenizer.bos_token_id, tokenizer.eos_token_id, pad)
+    return torch.tensor(rows, device=device)

@@ -1,0 +1,191 @@
+"""LoRA keys taken apart, and matched with the modules of a pipeline. Pure; imports no torch.
+
+Three ways of naming are read: kohya (``lora_unet_down_blocks_0_…_to_q.lora_down.weight``, for
+SDXL with the block names of Stability's own code), diffusers and PEFT
+(``unet.down_blocks.0.….to_q.lora_A.weight``), and diffusers' old attention processors
+(``unet.….attn1.processor.to_q_lora.down.weight``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from loraeval.errors import CheckpointError
+
+_KOHYA = re.compile(
+    r"(?P<module>lora_(?:unet|te1|te2|te)_\w+)\.(?P<role>lora_down\.weight|lora_up\.weight|alpha)"
+)
+_DOTTED = re.compile(
+    r"(?:base_model\.model\.)?(?P<component>unet|text_encoder_2|text_encoder)\.(?P<module>.+?)\."
+    r"(?:(?P<ab>lora_[AB])(?:\.\w+)?\.weight"
+    r"|(?:lora|lora_linear_layer)\.(?P<ud>down|up)\.weight|(?P<alpha>alpha))"
+)
+_PROCESSOR = re.compile(
+    r"(?:unet\.)?(?P<module>.+?)\.processor\.(?P<linear>to_q|to_k|to_v|to_out)_lora\."
+    r"(?P<ud>down|up)\.weight"
+)
+_ROLES = {"lora_down.weight": "down", "lora_up.weight": "up", "lora_A": "down", "lora_B": "up"}
+
+UNSUPPORTED = {
+    "dora_scale": "DoRA", "lora_magnitude_vector": "DoRA", "hada_": "LoHa", "lokr_": "LoKr",
+    "lora_mid": "Tucker convolution", "oft_": "OFT", "w_norm": "trained norms",
+    "b_norm": "trained norms", "on_input": "IA3", ".diff": "full weight difference",
+}  # fmt: skip
+"""Parts of keys that betray a kind of adapter which cannot be rendered faithfully here."""
+
+_COMPONENTS = {"unet": "unet", "te": "text_encoder", "te1": "text_encoder", "te2": "text_encoder_2"}
+_RESNET = {
+    "conv1": "in_layers_2", "time_emb_proj": "emb_layers_1", "conv2": "out_layers_3",
+    "conv_shortcut": "skip_connection",
+}  # fmt: skip
+_STEMS = {
+    "conv_in": "input_blocks_0_0", "conv_out": "out_2",
+    "time_embedding.linear_1": "time_embed_0", "time_embedding.linear_2": "time_embed_2",
+    "add_embedding.linear_1": "label_emb_0_0", "add_embedding.linear_2": "label_emb_0_2",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LoraModule:
+    """The tensors of one trained layer: keys into the file; ``alpha`` None where it has none."""
+
+    name: str
+    down: str
+    up: str
+    alpha: str | None = None
+
+
+def group_keys(keys: Iterable[str], where: str = "LoRA") -> dict[str, LoraModule]:
+    """Return the modules of a LoRA file by the name they have in it.
+
+    A dotted name starts with its component (``unet.``, ``text_encoder.``, ``text_encoder_2.``).
+    Raises ``CheckpointError`` that starts with ``where`` and names the keys for an adapter of an
+    unsupported kind, a key that fits no naming, a module without both halves, and no module.
+    """
+    found: dict[str, dict[str, str]] = {}
+    strange = []
+    for key in keys:
+        parsed = _parse(key)
+        if parsed is None:
+            strange.append(key)
+        else:
+            found.setdefault(parsed[0], {})[parsed[1]] = key
+    if strange:
+        kinds = sorted({kind for part, kind in UNSUPPORTED.items() for key in strange if part in key})
+        what = f"{', '.join(kinds)} is not supported" if kinds else "keys of no known LoRA format"
+        raise CheckpointError(f"{where}: {what}: {_some(strange)}")
+    halves = [name for name, roles in found.items() if not {"down", "up"} <= roles.keys()]
+    if halves:
+        raise CheckpointError(f"{where}: modules without both lora_down and lora_up: {_some(halves)}")
+    if not found:
+        raise CheckpointError(f"{where}: expected a LoRA, found no tensor of one")
+    return {name: LoraModule(name, **roles) for name, roles in found.items()}
+
+
+def module_names(components: Mapping[str, Iterable[str]], family: str) -> dict[str, tuple[str, str]]:
+    """Return every name that a LoRA file may use, mapped to (component, module path).
+
+    ``components`` maps ``unet``, ``text_encoder`` and ``text_encoder_2`` to the paths of their
+    linear and convolution layers. Text encoders are known with and without ``text_model``
+    (transformers 5 dropped that level), SDXL's UNet by diffusers' and by Stability's names.
+    """
+    table: dict[str, tuple[str, str]] = {}
+    for component, paths in components.items():
+        for path in paths:
+            for alias in _aliases(component, path, family):
+                table[alias] = (component, path)
+    return table
+
+
+def match(
+    modules: Mapping[str, LoraModule], table: Mapping[str, tuple[str, str]], where: str = "LoRA"
+) -> dict[tuple[str, str], LoraModule]:
+    """Return the modules of a file by (component, module path) of the pipeline.
+
+    Raises ``CheckpointError`` if even one has no place there or two share one: nothing is dropped.
+    """
+    placed: dict[tuple[str, str], LoraModule] = {}
+    missing = []
+    for name, module in modules.items():
+        place = table.get(name)
+        if place is None or place in placed:
+            missing.append(name)
+        else:
+            placed[place] = module
+    if missing:
+        raise CheckpointError(
+            f"{where}: {len(missing)} of its {len(modules)} modules have no place in the base model "
+            f"(another family, or a kind that is not supported): {_some(missing)}"
+        )
+    return placed
+
+
+def _parse(key: str) -> tuple[str, str] | None:
+    if any(part in key for part in UNSUPPORTED):
+        return None
+    if hit := _KOHYA.fullmatch(key):
+        return hit["module"], _ROLES.get(hit["role"], "alpha")
+    if hit := _PROCESSOR.fullmatch(key):
+        linear = "to_out.0" if hit["linear"] == "to_out" else hit["linear"]
+        return f"unet.{hit['module']}.{linear}", hit["ud"]
+    if hit := _DOTTED.fullmatch(key):
+        role = "alpha" if hit["alpha"] else hit["ud"] or _ROLES[hit["ab"]]
+        return f"{hit['component']}.{hit['module']}", role
+    return None
+
+
+def _aliases(component: str, path: str, family: str) -> Iterator[str]:
+    yield f"{component}.{path}"
+    flat = path.replace(".", "_")
+    if component == "unet":
+        yield f"lora_unet_{flat}"
+        if family == "sdxl" and (name := _stability_name(path)) is not None:
+            yield f"lora_unet_{name}"
+        return
+    prefixes = {"text_encoder": ("te", "te1"), "text_encoder_2": ("te2",)}[component]
+    bare = flat.removeprefix("text_model_")
+    dotted = path.removeprefix("text_model.")
+    yield f"{component}.{dotted}"
+    yield f"{component}.text_model.{dotted}"
+    for prefix in prefixes if family == "sdxl" else ("te",):
+        yield f"lora_{prefix}_{bare}"
+        yield f"lora_{prefix}_text_model_{bare}"
+
+
+def _stability_name(path: str) -> str | None:
+    """Return the name of a module of SDXL's UNet in Stability's code, flattened for kohya.
+
+    Its ``input_blocks`` count the first convolution, then each block's two layers and its
+    downsampler; ``output_blocks`` each block's three layers, the upsampler inside the last.
+    """
+    for stem, name in _STEMS.items():
+        if path == stem:
+            return name
+    parts = path.split(".")
+    inner = parts[4:]
+    if parts[0] == "mid_block" and len(parts) > 3:
+        place = {"attentions": 1}.get(parts[1], 2 * int(parts[2]))
+        return _join(f"middle_block_{place}", parts[1], parts[3:])
+    if parts[0] not in ("down_blocks", "up_blocks") or len(parts) < 5:
+        return None
+    block, kind, index = int(parts[1]), parts[2], int(parts[3])
+    slot = 1 if kind == "attentions" else 0
+    if parts[0] == "down_blocks":
+        if kind == "downsamplers":
+            return f"input_blocks_{3 * block + 3}_0_op"
+        return _join(f"input_blocks_{3 * block + index + 1}_{slot}", kind, inner)
+    if kind == "upsamplers":
+        return f"output_blocks_{3 * block + 2}_2_conv"
+    return _join(f"output_blocks_{3 * block + index}_{slot}", kind, inner)
+
+
+def _join(stem: str, kind: str, inner: list[str]) -> str:
+    name = "_".join(inner)
+    return f"{stem}_{_RESNET.get(name, name) if kind == 'resnets' else name}"
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,134 @@
+"""Base models and LoRA files with random weights, for tests and benchmarks; nothing is fetched.
+
+``tiny`` models have the shape of SD 1.5 and SDXL at a few million weights and render in a fraction of
+a second on a CPU. ``full`` ones have the published widths and depths; the speed of rendering does
+not depend on the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from loraeval.records import Family
+from loraeval.render.base_configs import text_config, unet_config, vae_config, write_configs
+
+Size = Literal["tiny", "full"]
+
+_TINY_UNET: dict[Family, dict[str, Any]] = {
+    "sd15": {"block_out_channels": [32, 64, 64], "cross_attention_dim": 32, "sample_size": 8,
+             "attention_head_dim": 4, "norm_num_groups": 8,
+             "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+             "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]},
+    "sdxl": {"block_out_channels": [32, 32, 64], "cross_attention_dim": 64, "sample_size": 8,
+             "attention_head_dim": [2, 2, 4], "transformer_layers_per_block": [1, 1, 2],
+             "norm_num_groups": 8, "addition_time_embed_dim": 8,
+             "projection_class_embeddings_input_dim": 6 * 8 + 32},
+}  # fmt: skip
+_TINY_VAE = {"block_out_channels": [16, 32, 32, 32], "norm_num_groups": 8, "sample_size": 64}
+_TINY_TEXT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+              "num_attention_heads": 2, "projection_dim": 32}  # fmt: skip
+
+
+def build_base(
+    folder: Path, family: Family, size: Size = "tiny", *, seed: int = 0, device: str = "cpu",
+    dtype: str = "float32",
+) -> Path:  # fmt: skip
+    """Write a base model with random weights as a diffusers folder; return ``folder``."""
+    import torch
+    from safetensors.torch import save_file
+
+    write_configs(folder, family)
+    torch.manual_seed(seed)
+    with torch.device(device):
+        parts = random_parts(family, size)
+    for name, (module, config) in parts.items():
+        if size == "tiny":
+            (folder / name / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        module = module.to(getattr(torch, dtype))
+        weights = {key: value.cpu().contiguous() for key, value in module.state_dict().items()}
+        stem = "diffusion_pytorch_model" if name in ("unet", "vae") else "model"
+        save_file(weights, folder / name / f"{stem}.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def random_parts(family: Family, size: Size) -> dict[str, tuple[Any, dict[str, Any]]]:
+    """Return each part of a pipeline with random weights, and its configuration."""
+    from loraeval import torchvision_ops
+
+    torchvision_ops.install()
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    tiny = size == "tiny"
+    unet = unet_config(family) | (_TINY_UNET[family] if tiny else {})
+    vae = vae_config(family) | (_TINY_VAE if tiny else {})
+    parts: dict[str, tuple[Any, dict[str, Any]]] = {
+        "unet": (UNet2DConditionModel.from_config(unet), unet),
+        "vae": (AutoencoderKL.from_config(vae), vae),
+    }
+    for name in ("text_encoder", "text_encoder_2") if family == "sdxl" else ("text_encoder",):
+        config = text_config(family, name) | (_TINY_TEXT if tiny else {})
+        kind = CLIPTextModelWithProjection if name == "text_encoder_2" else CLIPTextModel
+        plain = {key: value for key, value in config.items() if key != "model_type"}
+        parts[name] = (kind(CLIPTextConfig(**plain)), config)
+    return parts
+
+
+def lora_layers(family: Family, size: Size = "tiny") -> dict[str, tuple[int, ...]]:
+    """Return the layers that ``networks.lora`` trains, by kohya's names, with weight shapes."""
+    import torch
+
+    with torch.device("meta"):
+        parts = random_parts(family, size)
+    layers: dict[str, tuple[int, ...]] = {}
+    for part, (module, _) in parts.items():
+        prefix = {"unet": "lora_unet", "text_encoder": "lora_te1" if family == "sdxl" else "lora_te",
+                  "text_encoder_2": "lora_te2", "vae": ""}[part]  # fmt: skip
+        for path, layer in module.named_modules():
+            if not prefix or not isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
+                continue
+            if part == "unet" and ".attentions." in path:
+                layers[f"{prefix}_{path.replace('.', '_')}"] = tuple(layer.weight.shape)
+            elif part != "unet" and path != "text_projection":
+                bare = path.removeprefix("text_model.").replace(".", "_")
+                layers[f"{prefix}_text_model_{bare}"] = tuple(layer.weight.shape)
+    return layers
+
+
+def write_lora(
+    path: Path,
+    layers: Mapping[str, tuple[int, ...]],
+    *,
+    rank: int = 4,
+    alpha: float | None = None,
+    seed: int = 0,
+    strength: float = 0.3,
+    dtype: str = "float16",
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a LoRA file in kohya's format with random weights; return ``path``.
+
+    ``strength`` is the size of the change relative to a weight of size 1/√inputs; ``alpha`` None is
+    half the rank.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(seed)
+    alpha = rank / 2 if alpha is None else alpha
+    kind = getattr(torch, dtype)
+    tensors = {}
+    for name, shape in layers.items():
+        down = torch.randn((rank, *shape[1:]), generator=generator)
+        up = torch.randn((shape[0], rank, *(1 for _ in shape[2:])), generator=generator)
+        inputs = down[0].numel()
+        up *= strength * rank**0.5 / (alpha * inputs**0.5)
+        tensors[f"{name}.lora_down.weight"] = down.to(kind)
+        tensors[f"{name}.lora_up.weight"] = up.to(kind)
+        tensors[f"{name}.alpha"] = torch.tensor(float(alpha), dtype=kind)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, metadata=dict(metadata or {}))
+    return path

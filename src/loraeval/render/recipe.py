@@ -1,0 +1,159 @@
+"""Recipes: read from TOML, checked, and resolved for a base model and a device.
+
+A recipe file is flat TOML with the fields of ``loraeval.records.Recipe``; ``scheduler_options`` is
+a table. A name without a path is looked for as ``recipes/NAME.toml`` in the working directory and
+in the checkout.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from loraeval.errors import UsageError
+from loraeval.records import Family, Recipe
+
+if TYPE_CHECKING:
+    from loraeval.render.store import Store
+
+SCHEDULERS = (
+    "DPMSolverMultistepScheduler",
+    "DDIMScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
+)
+"""Schedulers whose steps draw no noise: an image then follows from its initial noise alone.
+``base`` in a recipe takes the scheduler of the base model's own configuration."""
+
+DTYPES = ("float16", "bfloat16", "float32")
+ATTENTION = ("auto", "sdpa", "xformers", "sliced")
+_FIELDS = tuple(item.name for item in fields(Recipe))
+_WHOLE = ("width", "height", "steps", "max_prompt_chunks")
+
+
+def read_recipe(path_or_name: str | Path, **overrides: object) -> Recipe:
+    """Read a recipe file, or the recipe called ``path_or_name``; ``overrides`` that are not None
+    replace fields.
+
+    Raises ``UsageError`` for a file that is missing or is not TOML, an unknown field (the nearest
+    known one is named) and a value out of range.
+    """
+    path = _find(path_or_name)
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: expected a recipe in TOML ({error})") from error
+    values.setdefault("name", path.stem)
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    return recipe_from_fields(values, str(path))
+
+
+def recipe_from_fields(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Make a checked ``Recipe`` of plain values. Raises ``UsageError`` that starts with ``where``."""
+    for key in values:
+        if key not in _FIELDS:
+            near = difflib.get_close_matches(key, _FIELDS, 1)
+            hint = f"did you mean {near[0]}" if near else f"known are {', '.join(_FIELDS)}"
+            raise UsageError(f"{where}: unknown recipe field {key!r}; {hint}")
+    if "base_model" not in values:
+        raise UsageError(f"{where}: a recipe needs base_model, a diffusers folder, file or hub id")
+    given = dict(values)
+    if "seeds" in given:
+        seeds = given["seeds"]
+        if isinstance(seeds, (str, bytes)) or not all(_whole(seed) for seed in seeds):
+            raise UsageError(f"{where}: seeds must be a list of whole numbers, found {seeds!r}")
+        given["seeds"] = tuple(seeds)
+    given["base_model"] = str(given["base_model"])
+    return check_recipe(Recipe(**given), where)
+
+
+def check_recipe(recipe: Recipe, where: str = "recipe") -> Recipe:
+    """Return ``recipe`` if it can be rendered. Raises ``UsageError`` for the first field that can
+    not: sizes that are no multiple of 8, no steps, a scheduler that draws noise while it runs."""
+    for name in _WHOLE:
+        value = getattr(recipe, name)
+        if not _whole(value) or value < 1:
+            raise UsageError(f"{where}: {name} must be a whole number above 0, found {value!r}")
+    if recipe.width % 8 or recipe.height % 8:
+        raise UsageError(
+            f"{where}: width and height must be multiples of 8, found {recipe.width}x{recipe.height}"
+        )
+    for name, value in (("guidance_scale", recipe.guidance_scale), ("lora_scale", recipe.lora_scale)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e3:
+            raise UsageError(f"{where}: {name} must be a number, found {value!r}")
+    if recipe.clip_skip is not None and not (_whole(recipe.clip_skip) and recipe.clip_skip >= 1):
+        raise UsageError(f"{where}: clip_skip must be 1 or more, found {recipe.clip_skip!r}")
+    if not recipe.seeds:
+        raise UsageError(f"{where}: seeds must hold at least one seed")
+    _one_of(where, "family", recipe.family, get_args(Family))
+    _one_of(where, "dtype", recipe.dtype, DTYPES)
+    _one_of(where, "vae_dtype", recipe.vae_dtype, ("auto", *DTYPES))
+    _one_of(where, "attention", recipe.attention, ATTENTION)
+    _one_of(where, "scheduler", recipe.scheduler, ("base", *SCHEDULERS))
+    if "sde" in str(recipe.scheduler_options.get("algorithm_type", "")):
+        raise UsageError(f"{where}: an SDE solver draws noise in every step; use dpmsolver++")
+    return recipe
+
+
+def resolve_recipe(
+    recipe: Recipe, *, device: str = "auto", store: Store | None = None, offline: bool = False
+) -> Recipe:
+    """Return ``recipe`` with everything filled in that decides pixels: the base model's hash and
+    family, the dtype that ``device`` can compute (float32 on a CPU), the VAE's dtype and the
+    attention. Its digest is then what renders and baselines are keyed by.
+
+    SDXL's own VAE overflows in float16, so ``vae_dtype = "auto"`` means float32 there.
+    Raises ``CheckpointError`` where the base model cannot be found or is of no known family.
+    """
+    from loraeval.render.base_model import base_family, base_hash, locate_base
+
+    base = locate_base(recipe.base_model, offline=offline)
+    family = base_family(base)
+    on_cpu = device.startswith("cpu") or (device == "auto" and not _has_cuda())
+    dtype = "float32" if on_cpu and recipe.dtype == "float16" else recipe.dtype
+    vae_dtype = recipe.vae_dtype
+    if vae_dtype == "auto":
+        vae_dtype = "float32" if family == "sdxl" and dtype == "float16" else dtype
+    return replace(
+        check_recipe(recipe),
+        base_model_hash=base_hash(base, store),
+        family=family,
+        dtype=dtype,
+        vae_dtype=vae_dtype,
+        attention="sdpa" if recipe.attention == "auto" else recipe.attention,
+    )
+
+
+def _find(path_or_name: str | Path) -> Path:
+    path = Path(path_or_name)
+    if path.suffix == ".toml" or path.is_file():
+        return path
+    folders = [Path("recipes"), Path(__file__).resolve().parents[3] / "recipes"]
+    for folder in folders:
+        if (found := folder / f"{path}.toml").is_file():
+            return found
+    known = sorted({item.stem for folder in folders for item in folder.glob("*.toml")})
+    raise UsageError(f"no recipe called {path}; known are: {', '.join(known) or 'none'}")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _one_of(where: str, name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{where}: {name} must be one of {', '.join(allowed)}, found {value!r}")
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,283 @@
+"""Render prompts × seeds × checkpoints into the store, on one device or many.
+
+    from loraeval.render.recipe import read_recipe
+    from loraeval.render.renderer import Renderer
+    from loraeval.render.store import Store
+
+    recipe = read_recipe("default", base_model="models/stable-diffusion-v1-5")
+    with Renderer(recipe, Store()) as renderer:
+        for render in renderer.render(["epoch-01.safetensors"], prompts, seeds=[42, 43]):
+            print(render.image, render.epoch, render.prompt.id, render.seed)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from loraeval.errors import UsageError
+from loraeval.records import Prompt, PromptSet, Recipe, Render
+from loraeval.render import economy
+from loraeval.render.plan import (
+    BASE_MODEL,
+    CheckpointRef,
+    Job,
+    batches,
+    make_job,
+    render_key,
+    unique,
+)
+from loraeval.render.recipe import resolve_recipe
+from loraeval.render.store import Store
+from loraeval.render.worker import Made, Setup, Worker, render_here
+
+LONG_RUN = 8
+"""From this many images on, the estimate is printed before the run."""
+
+
+class Renderer:
+    """Renders what the store does not hold yet, as fast as the devices allow.
+
+    ``recipe`` is resolved on construction (``renderer.recipe`` has the base model's hash and the
+    dtype of the device). ``devices``: ``auto`` (every CUDA GPU, else the CPU), or a list such as
+    ``cuda:0,cuda:1`` or ``cpu``; ``workers`` takes the first so many of them, or starts so many CPU
+    workers. ``ray``: ``local``, or the address of a Ray cluster whose hosts share the store's folder.
+    ``batch_size`` None tries the largest and halves it when memory runs out. ``compile``: ``auto``
+    (where the run is long enough to pay for it), ``always``, ``never``. ``progress`` None shows a bar
+    on a terminal. ``health`` counts what was made: ``ok``, ``vae-float32``, ``black``, ``nan``.
+
+    Raises ``UsageError`` for devices that are not there, ``CheckpointError`` for a base model that
+    cannot be found, ``StoreError`` for a store that cannot be written.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        store: Store,
+        *,
+        devices: str | Sequence[str] = "auto",
+        workers: int | None = None,
+        ray: str | None = None,
+        batch_size: int | None = None,
+        compile: str = "auto",  # noqa: A002 - the word that users know
+        offline: bool = False,
+        progress: bool | None = None,
+    ) -> None:
+        if compile not in ("auto", "always", "never"):
+            raise UsageError(f"compile must be auto, always or never, found {compile!r}")
+        if batch_size is not None and batch_size < 1:
+            raise UsageError(f"batch size must be 1 or more, found {batch_size}")
+        self.store = store
+        self.devices = choose_devices(devices, workers)
+        self.recipe = resolve_recipe(recipe, device=self.devices[0], store=store, offline=offline)
+        self.health: dict[str, int] = {}
+        self._compile, self._batch_size, self._ray = compile, batch_size, ray
+        self._shown = economy.wants_progress(progress)
+        self._team: Any = None
+        self._tokenizers: list[Any] = []
+        self._chunks: dict[tuple[str, str], int] = {}
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def render(
+        self,
+        checkpoints: Iterable[Path | str | None],
+        prompts: PromptSet | Iterable[Prompt],
+        seeds: Iterable[int] | None = None,
+    ) -> Iterator[Render]:
+        """Yield the render of every checkpoint, prompt and seed: those in the store first, the
+        others as they are made. ``seeds`` None takes the recipe's; a checkpoint None is the base.
+
+        Raises before the first render for a checkpoint that cannot be rendered (``CheckpointError``)
+        and ``RenderError`` where the model cannot be run.
+        """
+        chosen = tuple(seeds) if seeds is not None else self.recipe.seeds
+        listed = prompts.prompts if isinstance(prompts, PromptSet) else tuple(prompts)
+        pairs = [(prompt, seed) for prompt in listed for seed in chosen]
+        refs = self._describe(checkpoints)
+        return self._render([self._job(ref, *pair) for ref in refs for pair in pairs])
+
+    def render_jobs(
+        self, checkpoint: Path | str | None, jobs: Iterable[tuple[Prompt, int]]
+    ) -> Iterator[Render]:
+        """Yield the renders of ``checkpoint`` (None: the base model) for pairs of prompt and seed,
+        made in the order given. Raises as ``render`` does."""
+        ref = self._describe([checkpoint])[0]
+        return self._render([self._job(ref, prompt, seed) for prompt, seed in jobs])
+
+    def facts(self) -> dict[str, Any]:
+        """Return what really runs: attention processor, batch limit, compiled; empty before the
+        first image and with several workers (then the index of the store has it by image)."""
+        return self._team.facts() if isinstance(self._team, Worker) else {}
+
+    def close(self) -> None:
+        """End workers and free their devices. The renderer starts them again when used again."""
+        team, self._team = self._team, None
+        if team is not None:
+            team.close()
+
+    def _describe(self, checkpoints: Iterable[Path | str | None]) -> list[CheckpointRef]:
+        from loraeval.render.labels import describe
+
+        return describe(checkpoints, self.recipe.family, self.store)
+
+    def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
+        texts = (prompt.text, prompt.negative or self.recipe.negative_prompt)
+        if texts not in self._chunks:
+            from loraeval.render.encode import chunks_needed
+            from loraeval.render.tokenizers import load_tokenizers
+
+            self._tokenizers = self._tokenizers or load_tokenizers(self.recipe)
+            limit = self.recipe.max_prompt_chunks
+            self._chunks[texts] = chunks_needed(self._tokenizers, texts, limit)
+        return make_job(self.recipe, ref, prompt, seed, self._chunks[texts])
+
+    def _render(self, jobs: list[Job]) -> Iterator[Render]:
+        missing = []
+        found = []
+        for job in jobs:
+            path = self.store.find(job.key)
+            if path is None:
+                missing.append(job)
+            else:
+                found.append(job.key)
+                yield self._record(job, path)
+        if found:
+            self.store.touch(found)
+        if missing:
+            yield from self._make(missing)
+
+    def _make(self, missing: list[Job]) -> Iterator[Render]:
+        waiting: dict[str, list[Job]] = {}
+        for job in missing:
+            waiting.setdefault(job.key, []).append(job)
+        todo = unique(missing)
+        seconds = self._start(todo)
+        if len(todo) >= LONG_RUN and (self._shown or not self.devices[0].startswith("cuda")):
+            print(economy.estimate_text(len(todo), seconds, self.devices), file=sys.stderr)
+        bar = economy.Progress(len(missing), self._shown)
+        try:
+            for made in self._run(todo):
+                for item in made:
+                    self.health[item.health] = self.health.get(item.health, 0) + 1
+                    if item.health not in ("ok", "vae-float32"):
+                        bar.say(f"{item.key[:12]}: the image is {item.health}, also after a retry")
+                    for job in waiting.pop(item.key):
+                        bar.step()
+                        yield self._record(job, self.store.path(item.key))
+        finally:
+            bar.close()
+
+    def _start(self, todo: list[Job]) -> float:
+        """Start the workers if they are not there, check what they will need; return the expected
+        seconds an image on one device."""
+        refs = list({job.checkpoint.sha256: job.checkpoint for job in todo}.values())
+        shapes = len({(j.recipe.width, j.recipe.height, j.chunks) for j in todo})
+        if self._team is None:
+            setups = [
+                Setup(self.recipe, self.store, device, self._compile, self._batch_size)
+                for device in self.devices
+            ]
+            if self._ray is not None:
+                from loraeval.render.fleet import RayCrew
+
+                self._team = RayCrew(setups, None if self._ray == "local" else self._ray)
+            elif len(setups) > 1:
+                from loraeval.render.pool import ProcessCrew
+
+                self._team = ProcessCrew(setups)
+            else:
+                self._team = Worker(setups[0])
+        images = -(-len(todo) // len(self.devices))
+        return float(self._team.prepare(refs, images, shapes))
+
+    def _run(self, todo: list[Job]) -> Iterator[Sequence[Made]]:
+        team = self._team
+        limit = self._batch_size or economy.default_limit(self.recipe, self.devices[0])
+        if isinstance(team, Worker):
+            limit = team.facts()["limit"]
+            yield from render_here(team, list(batches(todo, limit)))
+            return
+        from loraeval.render.dispatch import run_units
+
+        size = economy.unit_limit(len(todo), limit, len(self.devices))
+        try:
+            yield from run_units(team, list(batches(todo, size)))
+        except BaseException:
+            # Units under way would answer into the next call; the next call starts afresh.
+            self.close()
+            raise
+
+    def _record(self, job: Job, path: Path) -> Render:
+        base = None
+        if job.checkpoint.path is not None:
+            key = render_key(job.recipe, BASE_MODEL.sha256, job.prompt, job.seed)
+            base = self.store.path(key)
+        ref = job.checkpoint
+        stem = ref.name.removesuffix(".safetensors") if ref.name else "base"
+        return Render(
+            image=path,
+            name=f"{stem}/{job.prompt.id}-{job.seed}.png",
+            run=ref.run,
+            prompt=job.prompt,
+            checkpoint=ref.name,
+            epoch=ref.epoch,
+            seed=job.seed,
+            width=job.recipe.width,
+            height=job.recipe.height,
+            recipe=job.recipe_digest,
+            base_image=base if base is not None and base.is_file() else None,
+        )
+
+
+def choose_devices(devices: str | Sequence[str], workers: int | None = None) -> list[str]:
+    """Return the devices to render on, one entry a worker.
+
+    Raises ``UsageError`` for a name that is not ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, a GPU that
+    is not there, and more workers than GPUs.
+    """
+    import torch
+
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers must be 1 or more, found {workers}")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    names = devices.split(",") if isinstance(devices, str) else list(devices)
+    chosen: list[str] = []
+    for name in (item.strip() for item in names):
+        if name in ("auto", "cuda"):
+            chosen += [f"cuda:{index}" for index in range(gpus)]
+            if name == "auto" and not gpus:
+                chosen.append("cpu")
+        elif name == "cpu":
+            chosen.append(name)
+        else:
+            index = -1
+            with suppress(ValueError):
+                index = int(name.removeprefix("cuda:")) if name.startswith("cuda:") else -1
+            if not 0 <= index < gpus:
+                raise UsageError(f"no device {name!r} here; there are {gpus} CUDA GPUs and cpu")
+            chosen.append(name)
+    if not chosen:
+        raise UsageError("no CUDA GPU here; render on the CPU with devices = cpu")
+    if workers is None:
+        return chosen
+    if set(chosen) == {"cpu"}:
+        return ["cpu"] * workers
+    if workers > len(chosen):
+        raise UsageError(f"{workers} workers asked for, {len(chosen)} GPUs are there: one each")
+    return chosen[:workers]
+
+

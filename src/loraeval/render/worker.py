@@ -1,0 +1,174 @@
+"""One device's worker: a thread that drives the device, threads that encode and store images.
+
+While the device computes a batch, the images of the one before are copied, encoded as PNG, synced
+and entered in the store. Images with NaN and black images are decoded once more with the VAE in
+float32 before they are stored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from typing import TYPE_CHECKING, Any
+
+from loraeval.records import Recipe
+from loraeval.render import economy
+from loraeval.render.plan import CheckpointRef, Job
+from loraeval.render.store import Store
+
+if TYPE_CHECKING:
+    from loraeval.render.sd import Engine, Pending
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One finished image: its ``key``; ``health`` is ``ok``, ``vae-float32``, ``black`` or ``nan``."""
+
+    key: str
+    health: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker needs to know, pickled to other processes. ``compile`` is ``auto``, ``always``
+    or ``never``; ``images`` the number that the decision of ``auto`` counts on."""
+
+    recipe: Recipe
+    store: Store
+    device: str
+    compile: str = "auto"
+    limit: int | None = None
+
+
+class Worker:
+    """Renders units of jobs on one device into the store. Loads its pipeline on first use."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self._engine: Engine | None = None
+        self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._finish = ThreadPoolExecutor(2, thread_name_prefix="finish")
+        threads = max(2, min(8, os.cpu_count() or 2))
+        self._encode = ThreadPoolExecutor(threads, thread_name_prefix="png")
+
+    def prepare(self, checkpoints: Iterable[CheckpointRef], images: int, shapes: int) -> float:
+        """Load the pipeline, check that every checkpoint fits it, decide on compiling; return the
+        expected seconds an image.
+
+        Raises ``CheckpointError`` for the first checkpoint that does not fit, before any image.
+        """
+        return self._device.submit(self._prepare, list(checkpoints), images, shapes).result()
+
+    def submit(self, jobs: list[Job]) -> Future[list[Made]]:
+        """Queue jobs of one group; the result comes when all are in the store."""
+        sampled = self._device.submit(self._sample, jobs)
+        return self._finish.submit(self._store, sampled)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the engine really runs with: processor, batch limit, compiled or not."""
+        engine = self._engine
+        if engine is None:
+            return {}
+        return {
+            "processor": engine.processor,
+            "limit": engine.limit,
+            "compiled": engine.compiled,
+            "modules": engine.applied,
+        }
+
+    def close(self) -> None:
+        """Finish what is running, drop what is not, and release the device's memory."""
+        for pool in (self._finish, self._device, self._encode):
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._engine = None
+
+    def _load(self) -> Engine:
+        if self._engine is None:
+            from loraeval.render import sd
+
+            sd.use_compile_cache(self.setup.store.folder / "compile")
+            self._engine = sd.Engine(self.setup.recipe, self.setup.device, limit=self.setup.limit)
+            if self.setup.compile == "always":
+                self._engine.compile()
+        return self._engine
+
+    def _prepare(self, checkpoints: list[CheckpointRef], images: int, shapes: int) -> float:
+        from loraeval.render.lora_merge import read_lora
+
+        engine = self._load()
+        for checkpoint in checkpoints:
+            if checkpoint.path is not None:
+                engine.check(read_lora(checkpoint.path))
+        recipe, store = self.setup.recipe, self.setup.store
+        seconds = store.known_speed(speed_name(recipe, engine.device_name, engine.compiled))
+        if seconds is None:
+            size = min(engine.limit, 8, images) if engine.device_name != "cpu" else 1
+            step = engine.seconds_per_step(recipe.width, recipe.height, size)
+            seconds = step * recipe.steps / size
+        if self.setup.compile == "auto" and not engine.compiled and engine.device_name != "cpu":
+            share = economy.COMPILED_SHARE[recipe.family]
+            known = store.known_speed(f"compile {speed_name(recipe, engine.device_name, True)}")
+            cost = (known or economy.COMPILE_SECONDS["cold"]) * shapes
+            if economy.compile_pays(images, seconds, cost, share):
+                engine.compile()
+                seconds *= share
+        return seconds
+
+    def _sample(self, jobs: list[Job]) -> list[Pending]:
+        return list(self._load().run(jobs))
+
+    def _store(self, sampled: Future[list[Pending]]) -> list[Made]:
+        made: list[Made] = []
+        for pending in sampled.result():
+            pending.wait()
+            faults = pending.faults()
+            writes = [
+                self._encode.submit(self._write, pending, index, faults.get(index))
+                for index in range(len(pending.jobs))
+            ]
+            made += [write.result() for write in writes]
+        return made
+
+    def _write(self, pending: Pending, index: int, fault: str | None) -> Made:
+        assert self._engine is not None
+        pixels, health = pending.pixels[index], "ok"
+        if fault is not None:
+            retried = self._device.submit(self._engine.again, pending, index).result()
+            pixels, health = retried.pixels[0], retried.faults().get(0, "vae-float32")
+        job = pending.jobs[index]
+        details = {
+            "device": self._engine.device_name,
+            "batch": pending.batch,
+            "processor": self._engine.processor,
+            "compiled": self._engine.compiled,
+        }
+        self.setup.store.write(job, pixels.numpy(), health, details)
+        return Made(job.key, health)
+
+
+def speed_name(recipe: Recipe, device: str, compiled: bool) -> str:
+    """Return what a measured speed is filed under: device, family, size, steps, dtype, compiled."""
+    how = "compiled" if compiled else "eager"
+    return (
+        f"{device} {recipe.family} {recipe.width}x{recipe.height} {recipe.steps} steps "
+        f"{recipe.dtype} {recipe.attention} {how}"
+    )
+
+
+def render_here(worker: Worker, units: list[list[Job]], ahead: int = 3) -> Iterable[list[Made]]:
+    """Yield each unit's images as they are stored, with at most ``ahead`` units under way."""
+    waiting: list[Future[list[Made]]] = []
+    todo = iter(units)
+    try:
+        while True:
+            while len(waiting) < ahead and (unit := next(todo, None)) is not None:
+                waiting.append(worker.submit(unit))
+            if not waiting:
+                return
+            yield waiting.pop(0).result()
+    finally:
+        for future in waiting:
+            future.cancel()
