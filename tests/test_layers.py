@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"prompts", "checkpoints", "images"},
     {"render", "scorers", "gate", "baselines", "sources", "testing"},
     {"report"},
-    {"evaluation", "shared_run", "setup"},
+    {"evaluation", "shared_run"},
     {"commands", "cli", "pytest_plugin", "__main__"},
 ]
 STRANGERS = {"render", "scorers", "gate"}

@@ -113,7 +113,9 @@ class CheckpointNode(pytest.Collector):
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one item a gated scorer."""
         for scorer in _shared_run(self.config).gated_scorers():
-            yield GateItem.from_parent(self, name=scorer)
+            item: GateItem = GateItem.from_parent(self, name=scorer)
+            item.add_marker("lora_gate")
+            yield item
 
 
 class GateItem(pytest.Item):
@@ -123,7 +125,6 @@ class GateItem(pytest.Item):
         """Gate the checkpoint, once for all items and workers, and report this scorer."""
         from loraeval.errors import LoraevalError
 
-        self.add_marker("lora_gate")
         checkpoint = self.parent.name if self.parent is not None else ""
         try:
             outcome = _shared_run(self.config).outcome(checkpoint, self.name)
@@ -154,7 +155,7 @@ def pytest_collection_modifyitems(
             node = CheckpointNode.from_parent(
                 session, name=checkpoint, nodeid=checkpoint, path=config.rootpath
             )
-            items.extend(item for item in node.collect() if isinstance(item, pytest.Item))
+            items.extend(session.genitems(node))
     except LoraevalError as error:
         raise pytest.UsageError(f"loraeval: {error}") from None
 

@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from loraeval.testing.kohya_files import write_series
+
 GOOD, PHOTO, BLACK = "good-000002.safetensors", "photo-000001.safetensors", "black.safetensors"
 
 
@@ -66,15 +68,15 @@ def test_other_tests_named_on_the_command_line_run_beside_the_gate(
     session.runpytest("test_other.py", "--checkpoint", GOOD).assert_outcomes(passed=4)
 
 
-def test_a_folder_and_a_glob_stand_for_every_checkpoint_in_them(session: pytest.Pytester) -> None:
-    folder = session.mkdir("out")
-    for epoch in (1, 2, 3):
-        (folder / f"good-00000{epoch}.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-    for argument in ("out", "out/*.safetensors"):
+def test_a_folder_and_a_glob_stand_for_every_checkpoint_in_them(
+    session: pytest.Pytester,
+) -> None:
+    names = [path.name for path in write_series(session.mkdir("out"), "good", rank=1)]
+    assert names == ["good-000001.safetensors", "good-000002.safetensors", "good.safetensors"]
+    for argument, expected in (("out", names), ("out/*.safetensors", sorted(names))):
         result = session.runpytest("--checkpoint", argument, "--collect-only", "-q", "-k", "grid")
-        assert [line for line in result.outlines if "::" in line] == [
-            f"good-00000{epoch}.safetensors::grid" for epoch in (1, 2, 3)
-        ]
+        ids = [line for line in result.outlines if "::" in line]
+        assert ids == [f"{name}::grid" for name in expected]
 
 
 def test_what_cannot_be_measured_never_passes(session: pytest.Pytester) -> None:

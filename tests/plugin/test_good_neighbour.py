@@ -11,7 +11,10 @@ PASSING = "def test_it(): pass"
 
 
 def files_below(folder: Path) -> set[str]:
-    return {str(p.relative_to(folder)) for p in folder.rglob("*") if "__pycache__" not in p.parts}
+    """Files below ``folder`` but for pytester's own and Python's caches."""
+    own = ("runpytest-", "stdout", "stderr")
+    names = {str(p.relative_to(folder)) for p in folder.rglob("*") if "__pycache__" not in p.parts}
+    return {name for name in names if not name.startswith(own)}
 
 
 def test_without_checkpoint_nothing_is_imported_written_or_started(
