@@ -17,6 +17,8 @@ def plain(value: object, limit: int = _SHOWN) -> str:
     if len(text) > limit:
         half = (limit - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
+    if text.isprintable():
+        return text
     return "".join(_shown(character) for character in text)
 
 

@@ -213,14 +213,14 @@ def _refuse(path: Path, reason: str) -> NoReturn:
 
 
 def _check_start(path: Path, head: bytes, size: int, length: int) -> None:
-    if size < 8:
-        _refuse(path, f"it has {size} bytes, the format needs at least 8")
     for magic, what in _STRANGERS:
         if head.startswith(magic):
             raise CheckpointError(
                 f"{plain(path)}: expected a safetensors file, found {what}; "
                 "only .safetensors is read"
             )
+    if size < 8:
+        _refuse(path, f"it has {size} bytes, the format needs at least 8")
     if length > size - 8:
         _refuse(path, f"truncated or damaged: a header of {length} bytes in a file of {size} bytes")
     if length > MAX_HEADER_BYTES:
@@ -271,8 +271,17 @@ def _is_size(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
 
 
+class _TensorName(str):
+    """A tensor's name for a message, escaped only where the message is made."""
+
+    __slots__ = ()
+
+    def __format__(self, _: str) -> str:
+        return f"tensor {plain(str(self))}"
+
+
 def _tensor(path: Path, name: str, row: Any) -> TensorInfo:
-    what = f"tensor {plain(name)}"
+    what = _TensorName(name)
     if not isinstance(row, dict) or not {"dtype", "shape", "data_offsets"} <= row.keys():
         _refuse(path, f"{what} lacks dtype, shape or data_offsets")
     dtype, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]

@@ -10,20 +10,50 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from loraeval.checkpoints.header import Header, TensorInfo, iterate_data
 
 SAMPLE_BYTES = 4 << 20
 """``scan_some`` reads at most about this much."""
 
-# Per dtype: integer view, mask of the exponent, mask of everything but the sign.
-_BITS: dict[str, tuple[str, int, int]] = {
-    "F16": ("<u2", 0x7C00, 0x7FFF),
-    "BF16": ("<u2", 0x7F80, 0x7FFF),
-    "F32": ("<u4", 0x7F800000, 0x7FFFFFFF),
-    "F64": ("<u8", 0x7FF0000000000000, 0x7FFFFFFFFFFFFFFF),
+# Per dtype: bytes an item, and the mask of the exponent in the second highest and highest byte. A
+# number is not finite where its exponent is all ones.
+_EXPONENT: dict[str, tuple[int, int, int]] = {
+    "F16": (2, 0x00, 0x7C),
+    "BF16": (2, 0x80, 0x7F),
+    "F32": (4, 0x80, 0x7F),
+    "F64": (8, 0xF0, 0x7F),
 }
+_OTHER_BYTES = {
+    mask: bytes(b for b in range(256) if b & mask != mask) for _, _, mask in _EXPONENT.values()
+}
+
+
+def has_nonfinite(chunk: bytes, dtype: str) -> bool:
+    """Tell whether little-endian numbers hold NaN or an infinity; False for integer dtypes.
+
+    Looks at every highest byte at once and at single numbers only where one is suspect, which
+    needs no numpy: importing it takes longer than everything else here.
+    """
+    if dtype not in _EXPONENT:
+        return False
+    size, second, highest = _EXPONENT[dtype]
+    tops = chunk[size - 1 :: size]
+    if not tops.translate(None, _OTHER_BYTES[highest]):
+        return False
+    return any(
+        top & highest == highest and below & second == second
+        for top, below in zip(tops, chunk[size - 2 :: size], strict=False)
+    )
+
+
+def is_zero(chunk: bytes, dtype: str) -> bool:
+    """Tell whether all numbers are zero; -0.0 is zero too."""
+    if chunk.count(0) == len(chunk):
+        return True
+    if dtype not in _EXPONENT or chunk.translate(None, b"\0\x80"):
+        return False
+    size = _EXPONENT[dtype][0]
+    return all(not any(chunk[place::size]) for place in range(size - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +95,8 @@ def _scan(header: Header, infos: Iterable[TensorInfo], *, whole: bool) -> Scan:
         for chunk in iterate_data(header, info):
             if digest is not None:
                 digest.update(chunk)
-            if info.dtype in _BITS:
-                view, exponent, magnitude = _BITS[info.dtype]
-                bits = np.frombuffer(chunk, dtype=view)
-                finite = finite and not bool(((bits & exponent) == exponent).any())
-                nonzero = nonzero or bool((bits & magnitude).any())
-            else:
-                nonzero = nonzero or any(chunk)
+            finite = finite and not has_nonfinite(chunk, info.dtype)
+            nonzero = nonzero or not is_zero(chunk, info.dtype)
         seen.add(info.name)
         if not finite:
             nonfinite.append(info.name)

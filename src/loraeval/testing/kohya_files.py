@@ -231,4 +231,4 @@ def _dots(path: str) -> str:
     path = re.sub(r"_(\d+)_", r".\1.", path)
     path = re.sub(r"_(\d+)$", r".\1", path)
     path = re.sub(r"\b(attn[12]|self_attn|mlp|ff)_", r"\1.", path)
-    return path.replace("net_", "net.").replace(".attentions_", ".attentions.")
+    return path.replace("mid_block_", "mid_block.")
