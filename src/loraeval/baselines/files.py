@@ -7,7 +7,6 @@ one row an image, and where there are any ``parameters.json`` and ``reference.js
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import Any
 from loraeval.baselines.freeze import check_name
 from loraeval.baselines.profile import profile_from_mapping, profile_to_mapping
 from loraeval.baselines.record import Baseline
+from loraeval.baselines.toml import load_toml
 from loraeval.errors import BaselineError, ScoresError
+from loraeval.prompts.limits import clean, read_text
 from loraeval.records import ScoreRow
 from loraeval.scores_file import read_scores, write_text_atomically
 
@@ -55,10 +56,7 @@ def read_baseline(name_or_path: str | Path, root: Path | None = None) -> Baselin
     """
     folder = _find(name_or_path, root or ROOT)
     path = folder / "baseline.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, OSError) as error:
-        raise BaselineError(f"{path}: expected a baseline as TOML ({error})") from error
+    table = load_toml(path, "a baseline")
     try:
         return _from_table(table, folder)
     except (KeyError, TypeError, AttributeError) as error:
@@ -165,9 +163,9 @@ def _parameters(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BaselineError(f"{path}: expected a JSON object ({error})") from error
+        data = json.loads(read_text(path, BaselineError))
+    except (ValueError, RecursionError) as error:
+        raise BaselineError(f"{path}: expected a JSON object ({clean(error)})") from error
     if not isinstance(data, dict):
         raise BaselineError(f"{path}: expected a JSON object, found {type(data).__name__}")
     return data

@@ -16,7 +16,8 @@ from loraeval.errors import BaselineError, StaleError
 from loraeval.records import ScoreRow, digest_of
 
 FAULT = 0.5
-"""A health score below this is a fault of the image: black, NaN-born, truncated, wrong size."""
+"""A health score below this means a broken image (black, NaN-born, truncated): it is left out of
+the other metrics and fails the gate. At exactly this (wrong size) it fails the gate as well."""
 
 FEWEST = 3
 """Measured images of a gated metric below which nothing is known of its spread."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from loraeval.baselines.toml import load_toml
 from loraeval.errors import BaselineError
 from loraeval.records import digest_of
 
@@ -142,12 +142,7 @@ def read_profile(path: Path) -> Profile:
 
     Raises ``BaselineError`` where the file is missing, broken or not a profile.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BaselineError(f"cannot read the profile {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BaselineError(f"{path}: expected a profile as TOML ({error})") from error
+    data = load_toml(path, "a profile")
     table = data.get("profile", data)
     if not isinstance(table, dict):
         raise BaselineError(f"{path}: [profile] must be a table")

@@ -67,7 +67,7 @@ def select_rows(rows: Iterable[ScoreRow], selection: Selection | None) -> list[S
 
 
 def _span(text: str, field: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", text)
     if found is None:
         raise UsageError(f"--select: {field}={text!r} is not a number or a range like 7-9")
     first, last = int(found[1]), int(found[2] or found[1])

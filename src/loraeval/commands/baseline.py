@@ -79,10 +79,7 @@ def _freeze(args: argparse.Namespace) -> int:
         "recipe": _recipe(args.recipe) or (old.recipe if old else None),
         "parameters": _parameters(args.parameters) or (old.parameters if old else None),
         "reference_file": _existing(args.reference) or (old.reference_file if old else None),
-        "provenance": {
-            "scores": args.scores.name,
-            **({"source": args.source} if args.source else {}),
-        },
+        "provenance": _provenance(args),
     }
     repeat = read_scores(args.repeat) if args.repeat else None
     new = freeze(args.name, rows, profile=profile, select=args.select, repeat=repeat, **facts)

@@ -5,8 +5,10 @@ Waudby-Smith and Ramdas (2024, "Estimating means of bounded random variables by 
 ``prod(1 + bet * (loss - margin))`` is a nonnegative supermartingale for every bet chosen before
 the image is seen that can not go bankrupt; by Ville's inequality it ever reaches ``1 / alpha``
 with probability at most ``alpha``. Nothing is assumed of the scores' distribution and the test
-may stop at any image. The baseline's score of the same prompt bounds the loss (the candidate
-can not be below 0 or above 1), which allows bets many times larger than the range [-1, 1] would.
+may stop at any image. The loss is taken against the baseline's level over the whole grid, which
+bounds it (a candidate can not score above 1) and allows bets many times larger than the range
+[-1, 1] would. The bet must not know which prompt comes next: sized by that prompt's own level, it
+bets most where the baseline was lucky, and simulations showed 20 % wrong fails.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ def log_capital_worse(
 ) -> Floats:
     """Return the log capital after each image of a bet that the mean loss exceeds ``margin``.
 
-    ``expected`` and ``scores`` are (…, n) in [0, 1]: the baseline's score known before the image,
-    and the candidate's. The loss is ``expected - scores``, at least ``expected - 1``.
+    ``scores`` (…, n) and ``expected``, the baseline's level (… or …, 1), lie in [0, 1]. The loss is
+    ``expected - scores``, at least ``expected - 1``.
     """
     excess = expected - scores - margin
     largest = 1.0 / np.maximum(1.0 - expected + margin, 1e-9)
@@ -52,16 +54,16 @@ def log_capital_not_worse(
     return _portfolio(excess, np.minimum(largest, 1e3), fractions)
 
 
-def surely_worse_by(expected: Floats, scores: Floats, alpha: float) -> float | None:
+def surely_worse_by(expected: float, scores: Floats, alpha: float) -> float | None:
     """Return the largest loss that the bet rules out a smaller mean of, None where there is none.
 
-    ``expected`` and ``scores`` are (n,). The bet is made for every margin on a grid of hundredths
-    and the largest that any image so far has rejected counts: one minus it is a confidence
-    sequence's upper end, valid at any image.
+    ``scores`` are (n,), ``expected`` the baseline's level. The bet is made for every margin on a
+    grid of hundredths, and the largest that any image so far has rejected counts: its negative is
+    the upper end of a confidence sequence for the change, valid at any image.
     """
     surest = None
     for percent in range(100):
-        capital = log_capital_worse(expected, scores, percent / 100)
+        capital = log_capital_worse(np.array([expected]), scores, percent / 100)
         if not bool((capital >= np.log(1 / alpha)).any()):
             break
         surest = percent / 100

@@ -24,11 +24,12 @@ SHRINK = 4.0
 
 @dataclass(frozen=True, slots=True)
 class ClusterMean:
-    """Means (…), variances of these means (…), and the number of clusters."""
+    """Means (…), variances and skewnesses of these means (…), and the number of clusters."""
 
     mean: Floats
     variance: Floats
     clusters: int
+    skewness: Floats
 
 
 def cluster_mean(values: Floats, clusters: Ints) -> ClusterMean:
@@ -48,9 +49,28 @@ def cluster_mean(values: Floats, clusters: Ints) -> ClusterMean:
     member[np.arange(count), index] = 1.0
     sums = (values - mean[..., None]) @ member
     if groups == 1:
-        return ClusterMean(mean, np.zeros_like(mean), 1)
+        return ClusterMean(mean, np.zeros_like(mean), 1, np.zeros_like(mean))
     variance = groups / (groups - 1) * (sums**2).sum(axis=-1) / count**2
-    return ClusterMean(mean, variance, groups)
+    scale = np.maximum((sums**2).sum(axis=-1), 1e-300)
+    skewness = (sums**3).sum(axis=-1) / scale**1.5
+    return ClusterMean(mean, variance, groups, skewness)
+
+
+def hall_limit(limit: float, skewness: Floats) -> Floats:
+    """Return how many standard errors below a skewed mean its lower bound lies, shape (…).
+
+    ``limit`` is the t quantile for a symmetric mean, ``skewness`` (…) that of the mean. Scores near
+    their ceiling fall far and rise little: the rare falls that were not seen yet make mean and
+    spread both look too good. The bound inverts Hall's (1992, "On the removal of skewness by
+    transformation", JRSS B 54:221-228) monotone cubic transformation of the t statistic. Skewness
+    in the harmless direction is taken as 0, so the bound is never nearer than the symmetric one.
+
+    >>> hall_limit(2.0, np.array([0.0, -0.1])).round(3).tolist()
+    [2.0, 2.189]
+    """
+    bent = np.minimum(skewness, -1e-6)
+    inner = np.cbrt(1 + bent * (limit - bent / 6))
+    return np.asarray(np.maximum(limit, 3 / bent * (inner - 1)), dtype=np.float64)
 
 
 def pairing_weight(

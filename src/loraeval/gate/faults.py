@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loraeval.baselines import Baseline, is_fault
+from loraeval.baselines import FAULT, Baseline
 from loraeval.gate.matching import unscored_reason
+from loraeval.gate.sentences import images
 from loraeval.records import Comparison, ScoreRow
 
 
 def fault_reason(rows: Sequence[ScoreRow]) -> str | None:
-    """Return the sentence for broken images among ``rows``, None where all are healthy."""
-    broken = [row for row in rows if is_fault(row)]
+    """Return the sentence for unhealthy images among ``rows``, None where all are healthy.
+
+    Unhealthy is a health score of at most ``FAULT``: broken pixels, or the wrong size.
+    """
+    broken = [row for row in rows if (row.scores.get("health") or 0.0) <= FAULT]
+    broken = [row for row in broken if row.scores.get("health") is not None]
     if not broken:
         return None
     first = broken[0]
-    why = unscored_reason(first, "health")
-    told = "" if why == "it was not scored" else f": {why}"
-    return f"{len(broken)} of {len(rows)} images are broken (first: {first.image}{told})"
+    return f"{len(broken)} of {images(len(rows))} not healthy (first: {first.image}{_seen(first)})"
+
+
+def _seen(row: ScoreRow) -> str:
+    facts = row.details.get("health")
+    if not isinstance(facts, dict):
+        return ""
+    seen = facts.get("seen")
+    told = ", ".join(map(str, seen.values())) if isinstance(seen, dict) else facts.get("reason")
+    return f": {told}" if told else ""
 
 
 def no_effect_reason(rows: Sequence[ScoreRow]) -> str | None:

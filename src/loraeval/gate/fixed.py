@@ -14,7 +14,7 @@ from loraeval.baselines import Baseline, Profile, is_fault
 from loraeval.baselines.margins import values_by_prompt
 from loraeval.errors import StaleError
 from loraeval.gate.comparable import check_comparable
-from loraeval.gate.estimate import cluster_mean, paired_residuals, variance_floor
+from loraeval.gate.estimate import cluster_mean, hall_limit, paired_residuals, variance_floor
 from loraeval.gate.faults import health_comparison, no_effect_reason
 from loraeval.gate.looks import FEWEST_CLUSTERS
 from loraeval.gate.matching import BaselineIndex, Matched
@@ -28,11 +28,12 @@ FORESEEABLE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Candidate minus baseline, its standard error and degrees of freedom."""
+    """Candidate minus baseline, its standard error, degrees of freedom and skewness."""
 
     mean: float
     error: float
     df: float
+    skewness: float = 0.0
 
 
 def gate_rows(
@@ -153,8 +154,11 @@ def compare(
         return failing(matched.metric, margin, count, missing_reason(matched))
     estimate = estimate_fixed(matched, baseline)
     level_high = options.alpha / scorers_tested(baseline)
-    low = estimate.mean - stdtrit(estimate.df, 1 - options.alpha) * estimate.error
-    high = estimate.mean + stdtrit(estimate.df, 1 - level_high) * estimate.error
+    skewness = np.array(estimate.skewness)
+    down = hall_limit(float(stdtrit(estimate.df, 1 - options.alpha)), skewness)
+    up = hall_limit(float(stdtrit(estimate.df, 1 - level_high)), -skewness)
+    low = estimate.mean - float(down) * estimate.error
+    high = estimate.mean + float(up) * estimate.error
     outcome: Outcome = "inconclusive"
     if high < -margin:
         outcome = "fail"
@@ -237,7 +241,8 @@ def estimate_fixed(matched: Matched, baseline: Baseline) -> Estimate:
     variance, df = _pool(
         float(found.variance), expected, found.clusters, matched.spread.df, len(scores), fitted
     )
-    return Estimate(float(found.mean), math.sqrt(variance), df)
+    skewness = float(found.skewness) if found.clusters >= FEWEST_CLUSTERS else 0.0
+    return Estimate(float(found.mean), math.sqrt(variance), df, skewness)
 
 
 def _estimate_unpaired(

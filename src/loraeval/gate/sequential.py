@@ -27,7 +27,6 @@ from loraeval.gate.looks import NEVER, Plan, bounds_at, decide
 from loraeval.gate.matching import BaselineIndex, Matched
 from loraeval.gate.options import GateOptions
 from loraeval.gate.sentences import comparison_reason, images, verdict_reason
-from loraeval.gate.spending import nominal_levels
 from loraeval.records import Comparison, Outcome, ScoreRow, Verdict
 
 FIRST_LOOK = 12
@@ -186,7 +185,7 @@ def _judge(matched: Matched, margin: float, plan: Plan, options: GateOptions) ->
     _, clusters = np.unique(np.array(matched.prompts), return_inverse=True)
     within = matched.spread.within
     count = len(scores)
-    made = decide(scores, same, mean, clusters, within, margin, plan)
+    made = decide(scores, same, mean, clusters, within, matched.spread.mean, margin, plan)
     passed, failed, stuck = (int(n) for n in (made.passed, made.failed, made.stuck))
     enough = options.min_images is None or count >= options.min_images
     outcome: Outcome = "inconclusive"
@@ -201,13 +200,9 @@ def _judge(matched: Matched, margin: float, plan: Plan, options: GateOptions) ->
     level_low = level_high = 0.0
     if looked and looked[-1] == at:
         place = plan.looks.index(at)
-        rest = plan.alpha_fail * (1 - plan.bet_share)
-        level_low = nominal_levels(plan.looks, plan.largest, plan.alpha, plan.spending)[place]
-        level_high = nominal_levels(plan.looks, plan.largest, rest, plan.spending)[place]
+        level_low, level_high = plan.pass_levels[place], plan.fail_levels[place]
     bounds = bounds_at(residuals, clusters[:at], level_low, level_high)
-    worse = surely_worse_by(
-        (same[:at] + mean[:at]) / 2, scores[:at], plan.alpha_fail * plan.bet_share
-    )
+    worse = surely_worse_by(matched.spread.mean, scores[:at], plan.alpha_fail * plan.bet_share)
     low = max(float(bounds.low), -1.0)
     high = min(float(bounds.high), 1.0 if worse is None else -worse, 1.0)
     estimate = float(bounds.mean)

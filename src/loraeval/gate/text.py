@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from loraeval.prompts.limits import clean
 from loraeval.records import Comparison, Verdict
 
 _HEAD = ("metric", "verdict", "candidate", "baseline", "change", "interval", "margin", "images")
@@ -18,7 +19,9 @@ def verdict_table(verdicts: Iterable[Verdict], *, width: int = 100) -> str:
     """
     blocks = []
     for verdict in verdicts:
-        title = f"{_WORDS[verdict.outcome]}  {verdict.checkpoint}  against {verdict.baseline}"
+        title = clean(
+            f"{_WORDS[verdict.outcome]}  {verdict.checkpoint}  against {verdict.baseline}", 1000
+        )
         lines = [title]
         if verdict.outcome != "stale" and verdict.comparisons:
             lines += _aligned([_HEAD, *(_cells(item) for item in verdict.comparisons)])
@@ -40,7 +43,11 @@ def _reasons(verdict: Verdict, width: int) -> list[str]:
         line
         for sentence in sentences
         for line in textwrap.wrap(
-            sentence, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+            clean(sentence, 10_000),
+            width,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
         )
     ]
 
