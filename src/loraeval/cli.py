@@ -9,6 +9,7 @@ inconclusive). ``LoraevalError`` becomes one line on standard error and its exit
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -38,6 +39,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("loraeval.commands.doctor", "say what is installed, found and usable here"),
 }
 """Command name to its module and one-line help, in the order that people need them."""
+
+NO_PLACE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG,
+    errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+}  # fmt: skip
+"""Errors of the place that results are written to, not of this program."""
 
 EPILOG = "exit codes: 0 pass, 1 fail, 2 wrong usage or unreadable input, 3 inconclusive"
 
@@ -77,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse: --help, --version, a usage error
         return stop.code if isinstance(stop.code, int) else 2
     except LoraevalError as error:
-        print(f"loraeval: {error}", file=sys.stderr)
+        print(f"loraeval: {one_line(error)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("loraeval: interrupted; run the same command again to go on", file=sys.stderr)
@@ -85,6 +92,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) closed; nothing to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if error.errno not in NO_PLACE:
+            raise
+        place = f"{one_line(error.filename)}: " if error.filename else ""
+        print(
+            f"loraeval: {place}cannot write here ({error.strerror}); free the place or choose "
+            "another one, then run the same command again: what is done is kept",
+            file=sys.stderr,
+        )
+        return 2
+
+
+def one_line(text: object) -> str:
+    """Return ``text`` as one printable line: a stranger's file name must not drive a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,12 @@ from loraeval.records import ScoreRow
 MAX_LINE_BYTES = 4 << 20
 """A longer line is refused: a row is some kilobytes."""
 
+MAX_NAME = 1000
+"""Characters of an image's, run's or metric's name at most."""
+
+MAX_NUMBER = 2**64
+"""Largest epoch or seed."""
+
 _FIELDS = {item.name for item in fields(ScoreRow)}
 _REQUIRED = ("image", "run", "prompt_id", "scores")
 
@@ -109,6 +115,7 @@ def _row(line: bytes, where: str) -> ScoreRow:
     for name, kinds in _KINDS.items():
         if not isinstance(data.get(name, None), kinds):
             raise ScoresError(f"{where}: {name}={data.get(name)!r} has the wrong type")
+    _check_shown(data, where)
     known = {name: value for name, value in data.items() if name in _FIELDS}
     known.setdefault("checkpoint", None)
     known.setdefault("epoch", None)
@@ -120,6 +127,24 @@ def _row(line: bytes, where: str) -> ScoreRow:
     return ScoreRow(**known)
 
 
+def _check_shown(data: dict[str, Any], where: str) -> None:
+    """Refuse what could not be shown safely: names end up on terminals and in pages."""
+    texts = [data.get(name) for name in _SHOWN]
+    versions = data.get("versions") or {}
+    for text in (*texts, *data["scores"], *versions, *versions.values()):
+        if text is not None and not (
+            isinstance(text, str) and text.isprintable() and len(text) <= MAX_NAME
+        ):
+            raise ScoresError(
+                f"{where}: {text!r:.200} is not a name of at most {MAX_NAME} printable characters"
+            )
+    for name in ("epoch", "seed"):
+        number = data.get(name)
+        if number is not None and not -MAX_NUMBER <= number <= MAX_NUMBER:
+            raise ScoresError(f"{where}: {name} is out of range")
+
+
+_SHOWN = ("image", "run", "checkpoint", "prompt_id", "encoder", "prompt_digest", "recipe")
 _OPTIONAL_TEXT = (str, type(None))
 _KINDS: dict[str, tuple[type, ...]] = {
     "image": (str,),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from loraeval.errors import UsageError
+from loraeval.prompts.limits import clean, read_text
 from loraeval.records import Family, Recipe
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ SCHEDULERS = (
 
 DTYPES = ("float16", "bfloat16", "float32")
 ATTENTION = ("auto", "sdpa", "xformers", "sliced")
+MAX_BYTES = 1 << 20
+"""A longer recipe file is refused unread."""
+MAX_DOTS = 200
+"""A dotted key costs the square of its dots."""
 _FIELDS = tuple(item.name for item in fields(Recipe))
 _WHOLE = ("width", "height", "steps", "max_prompt_chunks")
 
@@ -47,10 +52,13 @@ def read_recipe(path_or_name: str | Path, **overrides: object) -> Recipe:
     known one is named) and a value out of range.
     """
     path = _find(path_or_name)
+    text = read_text(path, UsageError, MAX_BYTES)
+    if any(line.partition("=")[0].count(".") > MAX_DOTS for line in text.splitlines()):
+        raise UsageError(f"{clean(path)}: expected a recipe in TOML (a key with too many dots)")
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: expected a recipe in TOML ({error})") from error
+        values: dict[str, Any] = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{clean(path)}: expected a recipe in TOML ({clean(error)})") from error
     values.setdefault("name", path.stem)
     values.update({key: value for key, value in overrides.items() if value is not None})
     return recipe_from_fields(values, str(path))
@@ -77,7 +85,8 @@ def recipe_from_fields(values: Mapping[str, Any], where: str = "recipe") -> Reci
 
 def check_recipe(recipe: Recipe, where: str = "recipe") -> Recipe:
     """Return ``recipe`` if it can be rendered. Raises ``UsageError`` for the first field that can
-    not: sizes that are no multiple of 8, no steps, a scheduler that draws noise while it runs."""
+    not: sizes that are no multiple of 8, no steps, a scheduler that draws noise while it runs.
+    """
     for name in _WHOLE:
         value = getattr(recipe, name)
         if not _whole(value) or value < 1:
@@ -86,7 +95,10 @@ def check_recipe(recipe: Recipe, where: str = "recipe") -> Recipe:
         raise UsageError(
             f"{where}: width and height must be multiples of 8, found {recipe.width}x{recipe.height}"
         )
-    for name, value in (("guidance_scale", recipe.guidance_scale), ("lora_scale", recipe.lora_scale)):
+    for name, value in (
+        ("guidance_scale", recipe.guidance_scale),
+        ("lora_scale", recipe.lora_scale),
+    ):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e3:
             raise UsageError(f"{where}: {name} must be a number, found {value!r}")
     if recipe.clip_skip is not None and not (_whole(recipe.clip_skip) and recipe.clip_skip >= 1):
