@@ -30,7 +30,7 @@ def caption_lengths(folder: Path) -> dict[str, ParameterValue]:
     texts = [text for text in map(_read, files) if text]
     if not texts:
         raise CheckpointError(f"{plain(folder)}: no captions (.txt or .caption) in this folder")
-    encode = _encoder()
+    encode = encoder()
     counts = sorted(len(encode(text)) for text in texts)
     values: dict[str, int | float] = {
         "images": len(counts),
@@ -51,7 +51,8 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _encoder() -> Callable[[str], list[int]]:
+def encoder() -> Callable[[str], list[int]]:
+    """Return CLIP's tokenizer: text to token ids, without start and end."""
     try:
         from loraeval.torchvision_ops import install
 

@@ -79,7 +79,7 @@ def parameters_markdown(comparison: ParameterComparison, *, everything: bool = F
     lines += ["", _source_legend(), "", "### What follows", ""]
     lines += [f"- {_cell_md(plain(text, 600))}" for text in comparison.truths]
     lines += ["", "### Causes", "", _cell_md(plain(comparison.confounding, 2000)), ""]
-    lines += [f"- {_cell_md(line)}" for line in _evidence(comparison)]
+    lines += [_cell_md(line) for line in _evidence(comparison)]
     return "\n".join(lines).strip() + "\n"
 
 
