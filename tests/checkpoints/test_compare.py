@@ -314,3 +314,33 @@ def test_the_page_shows_what_the_commands_print(repo: Path, seed: list[Parameter
     block = re.search(r"<!-- seed-table:begin -->\n(.*?)<!-- seed-table:end -->", page, re.DOTALL)
     assert block is not None
     assert block[1].strip() == parameters_markdown(compare_parameters(seed)).strip()
+
+
+def test_inspect_of_a_1_8_gb_file_reads_a_little_of_it(repo: Path, tmp_path: Path) -> None:
+    """The benchmark's sparse file; time is stated by the benchmark, memory and numpy here."""
+    import importlib.util
+    import subprocess
+    import sys
+
+    spec = importlib.util.spec_from_file_location("bench", repo / "benchmarks" / "inspect.py")
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    path = bench.sparse_lora(tmp_path / "large.safetensors", 128)
+    assert path.stat().st_size == pytest.approx(1_824_684_072 + 500_000, rel=1e-3)
+    code = (
+        "import sys, time\nfrom loraeval.cli import main\n"
+        "assert main(['inspect', sys.argv[1]]) == 0\n"
+        "assert 'numpy' not in sys.modules\n"
+        "peak = open('/proc/self/status').read().split('VmHWM:')[1].split()[0]\n"
+        "print(time.process_time(), peak)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert "rank 128, alpha 64, scale 0.5" in done.stdout
+    assert "NOT trained (all zero)" in done.stdout
+    seconds, kilobytes = done.stdout.split()[-2:]
+    assert int(kilobytes) < 100_000
+    assert float(seconds) < 1.5  # 0.2 s on a quiet core

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -230,3 +232,32 @@ def test_fuzz_flipped_bytes_of_a_real_file(
         read_anatomy(bad)
     except CheckpointError as error:
         one_line(error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["numbers", "names", "lists"])
+def test_the_worst_header_that_is_read_stays_within_500_mb_and_5_s(
+    tmp_path: Path, kind: str
+) -> None:
+    """Measured in a fresh process: CPU seconds and peak memory."""
+    space = MAX_HEADER_BYTES - 100
+    head = {
+        "numbers": b'{"a":[' + b"1e5," * (space // 4) + b"1]}",
+        "names": b"{" + b",".join(b'"%x":0' % i for i in range(490_000)) + b"}",
+        "lists": b'{"a":[' + b"[]," * 490_000 + b"[]]}",
+    }[kind]
+    path = write_raw(tmp_path / "worst.safetensors", head)
+    code = (
+        "import sys, time\n"
+        "from loraeval.checkpoints.header import read_header\n"
+        "from loraeval.errors import CheckpointError\n"
+        "try:\n    read_header(sys.argv[1])\nexcept CheckpointError:\n    pass\n"
+        "peak = open('/proc/self/status').read().split('VmHWM:')[1].split()[0]\n"
+        "print(time.process_time(), peak)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    seconds, kilobytes = done.stdout.split()
+    assert float(seconds) < 5
+    assert int(kilobytes) < 500_000

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from loraeval.checkpoints.dtypes import ITEM_BYTES, NUMPY, STRUCT
 from loraeval.checkpoints.escaping import plain
 from loraeval.errors import CheckpointError
 
@@ -35,23 +36,6 @@ MAX_STRINGS = 500_000
 
 CHUNK_BYTES = 1 << 20
 """Whole-file reads go through a buffer of this size."""
-
-ITEM_BYTES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
-    "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
-    "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
-}  # fmt: skip
-"""Bytes an item of each safetensors dtype takes."""
-
-_NUMPY = {
-    "BOOL": "?", "U8": "u1", "I8": "i1", "I16": "<i2", "U16": "<u2", "F16": "<f2", "BF16": "<u2",
-    "I32": "<i4", "U32": "<u4", "F32": "<f4", "I64": "<i8", "U64": "<u8", "F64": "<f8",
-}  # fmt: skip
-
-_STRUCT = {
-    "F16": "<e", "BF16": "<f", "F32": "<f", "F64": "<d", "I8": "<b", "I16": "<h", "I32": "<i",
-    "I64": "<q", "U8": "<B", "U16": "<H", "U32": "<I", "U64": "<Q",
-}  # fmt: skip
 
 _STRANGERS = (
     (b"PK\x03\x04", "a pickled checkpoint (zip), which can run code when it is loaded"),
@@ -132,14 +116,14 @@ def read_tensor(header: Header, name: str) -> np.ndarray:
     import numpy as np
 
     info = header.tensors[name]
-    if info.dtype not in _NUMPY:
+    if info.dtype not in NUMPY:
         _refuse(header.path, f"tensor {plain(name)} has dtype {info.dtype}, which is not read here")
     with _open(header.path) as file:
         file.seek(header.header_bytes + info.start)
         raw = file.read(info.end - info.start)
     if len(raw) != info.end - info.start:
         _refuse(header.path, f"truncated inside tensor {plain(name)}")
-    values: np.ndarray = np.frombuffer(raw, dtype=_NUMPY[info.dtype]).reshape(info.shape)
+    values: np.ndarray = np.frombuffer(raw, dtype=NUMPY[info.dtype]).reshape(info.shape)
     if info.dtype == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(np.float32) if info.dtype == "F16" else values
@@ -154,7 +138,7 @@ def read_scalars(header: Header, names: Iterable[str]) -> dict[str, float]:
     with _open(header.path) as file:
         for name in names:
             info = header.tensors[name]
-            code = _STRUCT.get(info.dtype)
+            code = STRUCT.get(info.dtype)
             if info.items != 1 or code is None:
                 _refuse(header.path, f"tensor {plain(name)} is not one number")
             raw = os.pread(file.fileno(), info.end - info.start, header.header_bytes + info.start)
