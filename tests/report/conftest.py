@@ -50,11 +50,11 @@ def details_of(seed: int, size: int, shift: int) -> dict[str, object]:
                 "wanted": part.hex,
                 "found": found,
                 "delta_e": shift / 4,
-                "missing": shift > 40,
+                "bound": 1.0,
             }
         )
     return {
-        "palette": {"colours": entries},
+        "palette": {"attributes": entries, "coverage": 0.9, "cells": "24x24"},
         "grid": {
             "found": "24.0x24.0",
             "expected": "24x24",

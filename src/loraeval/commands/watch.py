@@ -26,7 +26,6 @@ from loraeval.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from loraeval.baselines import Baseline
     from loraeval.evaluation.gate_run import GateRun
     from loraeval.gate.epochs import EpochSelection
     from loraeval.records import Verdict

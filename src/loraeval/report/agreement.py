@@ -63,7 +63,7 @@ def choice_auc(differences: Sequence[float], choices: Sequence[int]) -> float:
     if not toward.size:
         return float("nan")
     u = mannwhitneyu(toward, -toward, method="asymptotic").statistic
-    return float(u) / toward.size**2
+    return float(u) / float(toward.size**2)
 
 
 def agreement(

@@ -5,6 +5,7 @@ altair makes the specification, vl-convert draws it; both come with the extra ``
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ def chart_svg(spec: str) -> str:
     return str(_converter().vegalite_to_svg(spec, allowed_base_urls=[])) + "\n"
 
 
+@cache
 def chart_script() -> str:
     """Return the JavaScript that draws such a specification in a page: vega-embed and all it
     needs, for a ``<script>`` tag, no address of any network in use.

@@ -20,7 +20,7 @@ from loraeval.report.series import EpochPoint, epoch_points
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["axis_domain", "chart_sentence", "epoch_chart", "save_chart"]
+__all__ = ["axis_domain", "chart_sentence", "epoch_chart", "marks_sentence", "save_chart"]
 
 PANEL_WIDTH, PANEL_HEIGHT = 300, 170
 """Size of one small multiple in pixels, without its axes."""
@@ -107,6 +107,14 @@ def chart_sentence(
     points: Sequence[EpochPoint], baseline: BaselineView | None, selection: Selection | None
 ) -> str:
     """Return the sentence under the chart's title: what to keep and why, what the marks mean."""
+    chosen = "" if selection is None else selection.reason.rstrip().removesuffix(".") + ". "
+    return chosen + marks_sentence(points, baseline, selection)
+
+
+def marks_sentence(
+    points: Sequence[EpochPoint], baseline: BaselineView | None, selection: Selection | None
+) -> str:
+    """Return what the chart's marks mean; empty without points."""
     if not points:
         return ""
     counts = sorted({point.n for point in points})
@@ -116,8 +124,7 @@ def chart_sentence(
         marks += f"; dashed: baseline {baseline.name}"
     if selection is not None and selection.epoch is not None:
         marks += f"; diamond: epoch {selection.epoch}"
-    chosen = "" if selection is None else selection.reason.rstrip().removesuffix(".") + ". "
-    return f"{chosen}{marks}."
+    return f"{marks}."
 
 
 def _panel(

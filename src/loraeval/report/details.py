@@ -17,14 +17,16 @@ _HEX = re.compile(r"#[0-9a-f]{6}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Swatch:
-    """A colour that the caption names: ``wanted`` and the nearest ``found`` as ``#rrggbb``.
+    """A colour that the caption names: ``wanted`` as it stands there, and the nearest ``found``.
 
-    ``delta_e`` is their CIEDE2000 distance; ``missing`` says that the scorer counts it as absent;
-    ``found`` is None where the picture has nothing to compare with.
+    ``colour`` is ``wanted`` as ``#rrggbb``, None for a colour word; ``found`` is None where the
+    picture has nothing to compare with; ``delta_e`` is their CIEDE2000 distance (0 inside of a
+    colour word's region); ``missing`` says that the picture shows another colour there.
     """
 
     attribute: str
     wanted: str
+    colour: str | None
     found: str | None
     delta_e: float | None
     missing: bool
@@ -39,26 +41,26 @@ class LatticeOverlay:
 
 
 MISSING_DELTA_E = 10.0
-"""A colour farther off than this reads as another colour, where the scorer does not say itself."""
+"""A colour farther off than this reads as another one, also where the scorer names no fault."""
 
 
 def swatches(details: Mapping[str, Any]) -> list[Swatch]:
     """Return the colours of ``ScoreRow.details["palette"]``, the missing ones first."""
+    palette = details.get("palette")
+    entries = palette.get("attributes") if isinstance(palette, Mapping) else None
     found = []
-    for entry in _entries(details.get("palette")):
-        wanted = _hex(entry.get("wanted"))
-        if wanted is None:
+    for entry in entries if isinstance(entries, list) else []:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("wanted"), str):
             continue
         delta_e = _number(entry.get("delta_e"))
-        said = entry.get("missing")
-        missing = said if isinstance(said, bool) else delta_e is None or delta_e > MISSING_DELTA_E
         found.append(
             Swatch(
                 attribute=str(entry.get("attribute") or "colour")[:60],
-                wanted=wanted,
+                wanted=entry["wanted"][:60],
+                colour=_hex(entry["wanted"]),
                 found=_hex(entry.get("found")),
                 delta_e=delta_e,
-                missing=missing,
+                missing="fault" in entry or delta_e is None or delta_e > MISSING_DELTA_E,
             )
         )
     return sorted(found, key=lambda swatch: (not swatch.missing, -(swatch.delta_e or 0.0)))
@@ -95,22 +97,13 @@ def facts(details: Mapping[str, Any], scorer: str) -> dict[str, str]:
 
 def reason(details: Mapping[str, Any], metric: str) -> str | None:
     """Return why ``metric`` has no number, None where its scorer does not say."""
-    for name in (metric, metric.split(".")[0]):
-        found = details.get(name)
-        if isinstance(found, Mapping) and isinstance(found.get("reason"), str):
-            return str(found["reason"])[:300]
-    return None
-
-
-def _entries(palette: object) -> list[Mapping[str, Any]]:
-    if not isinstance(palette, Mapping):
-        return []
-    for value in palette.values():
-        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-            entries = [item for item in value if "wanted" in item]
-            if entries:
-                return entries
-    return []
+    found = details.get(metric.split(".")[0])
+    if not isinstance(found, Mapping):
+        return None
+    others = found.get("unscored")
+    said = others.get(metric) if isinstance(others, Mapping) else None
+    said = said or found.get("reason")
+    return said[:300] if isinstance(said, str) else None
 
 
 def _hex(value: object) -> str | None:

@@ -15,7 +15,7 @@ from loraeval.errors import MissingExtraError, ScoresError
 from loraeval.records import ScoreRow
 from loraeval.report.chart_files import chart_script, save_chart
 from loraeval.report.chart_theme import chart_config
-from loraeval.report.charts import chart_sentence, epoch_chart
+from loraeval.report.charts import epoch_chart, marks_sentence
 from loraeval.report.data import RunReport, main_metrics, ordered_metrics
 from loraeval.report.details import facts, lattice_overlay, reason, swatches
 from loraeval.report.gallery import Gallery, build_gallery
@@ -124,6 +124,7 @@ def render_page(
             means=_baseline_means(data),
             parameters=Markup(data.parameters_html or ""),  # noqa: S704
             chosen=chosen,
+            gated=list(dict.fromkeys(c.metric for v in data.verdicts for c in v.comparisons)),
             words=WORDS,
             signs=SIGNS,
             difference=difference,
@@ -131,7 +132,7 @@ def render_page(
             missing=lambda row: [s for s in swatches(row.details) if s.missing][:SWATCHES_IN_CELL],
             payload=[_payload(shot, data) for shot in (*shots, *baseline_shots)],
             charts={name: _untitled(chart) for name, chart in charts.items()},
-            chart_sentence=chart_sentence(
+            chart_sentence=marks_sentence(
                 epoch_points(data.rows, main_metrics(data.rows)), data.baseline, data.selection
             ),
             chart_configs={"light": chart_config(), "dark": chart_config(dark=True)},
@@ -255,6 +256,7 @@ def _payload(shot: Shot, data: RunReport) -> dict[str, Any]:
             {
                 "attribute": s.attribute,
                 "wanted": s.wanted,
+                "colour": s.colour,
                 "found": s.found,
                 "delta": s.delta_e,
                 "missing": s.missing,

@@ -126,7 +126,7 @@ def _wandb(data: RunReport, folder: Path) -> None:
         project=os.environ.get("WANDB_PROJECT", "loraeval"),
         name=data.title,
         dir=str(folder),
-        mode=os.environ.get("WANDB_MODE", "offline"),
+        mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
         config={"recipe": dict(data.recipe), "versions": dict(data.versions)},
     )
     try:
@@ -139,7 +139,7 @@ def _wandb(data: RunReport, folder: Path) -> None:
         for epoch in sorted(by_epoch):
             run.log({"epoch": epoch, **by_epoch[epoch]}, step=epoch)
     finally:
-        run.finish(quiet=True)
+        run.finish()
 
 
 def _mlflow(data: RunReport, folder: Path) -> None:
@@ -147,7 +147,10 @@ def _mlflow(data: RunReport, folder: Path) -> None:
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise MissingExtraError("mlflow-skinny", "mlflow", "--log-to mlflow") from error
-    place = os.environ.get("MLFLOW_TRACKING_URI") or folder.resolve().as_uri()
+    place = os.environ.get("MLFLOW_TRACKING_URI")
+    if not place:
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # a folder needs no database
+        place = folder.resolve().as_uri()
     client = MlflowClient(tracking_uri=place)
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "loraeval")
     experiment = client.get_experiment_by_name(name)

@@ -52,7 +52,9 @@
   }
 
   function scores(shot, base) {
-    byId("viewer-scores").replaceChildren(...Object.entries(shot.scores).map(([name, value]) => {
+    const measured = ([, value]) => (value === null ? 1 : 0);
+    const sorted = Object.entries(shot.scores).sort((a, b) => measured(a) - measured(b));
+    byId("viewer-scores").replaceChildren(...sorted.map(([name, value]) => {
       const line = document.createElement("tr");
       line.append(element("th", name, { scope: "row" }));
       line.append(element("td", value === null ? `no score: ${shot.reasons[name] ?? "no reason given"}` : number(value, 3)));
@@ -82,15 +84,16 @@
     for (const swatch of shot.swatches) {
       const line = body.insertRow();
       line.append(element("th", swatch.attribute, { scope: "row" }));
-      for (const colour of [swatch.wanted, swatch.found]) {
-        const cell = line.insertCell();
-        if (colour) cell.append(chip(colour), `\u00a0${colour}`);
-      }
+      const wanted = line.insertCell();
+      if (swatch.colour) wanted.append(chip(swatch.colour), "\u00a0");
+      wanted.append(swatch.wanted);
+      const found = line.insertCell();
+      if (swatch.found) found.append(chip(swatch.found), `\u00a0${swatch.found}`);
       line.append(element("td", number(swatch.delta, 1), { class: "n" }));
       line.append(element("td", swatch.missing ? "missing" : "there"));
       if (swatch.missing) {
         const drawn = element("span", "", { class: "pairing" });
-        drawn.append(chip(swatch.wanted), ...(swatch.found ? [chip(swatch.found)] : []), ` ${swatch.attribute} ΔE ${number(swatch.delta, 0) || "?"}`);
+        drawn.append(`${swatch.attribute}: `, ...(swatch.colour ? [chip(swatch.colour)] : [swatch.wanted]), " → ", ...(swatch.found ? [chip(swatch.found)] : ["none"]), ` ΔE ${number(swatch.delta, 0) || "?"}`);
         onPicture.append(drawn);
       }
     }

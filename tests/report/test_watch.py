@@ -1,0 +1,141 @@
+"""The watch: whole files only, a report after each epoch, and a reason to stop."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from loraeval.commands.watch import Watch, exit_code, is_whole, stop_sentence
+from loraeval.testing.kohya_files import write_series
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the watch reads of a gated checkpoint."""
+
+    checkpoint: str
+    verdict: object
+    rows: tuple
+
+
+@dataclass(frozen=True)
+class Choice:
+    epoch: int | None
+    trend: str = "unclear"
+    trend_reason: str = "Overtrained: epoch 4 is surely worse than epoch 2."
+    reason: str = "Epoch 2 scores highest."
+
+
+@pytest.fixture
+def trainer(tmp_path) -> list[Path]:
+    """Four saved epochs outside of the watched folder, oldest first."""
+    store = tmp_path / "store"
+    store.mkdir()
+    write_series(store, "STUDY", epochs=4)
+    files = sorted(store.glob("STUDY-*.safetensors"))
+    last = store / "STUDY.safetensors"
+    return [*files, last] if last.exists() and len(files) < 4 else files[:4]
+
+
+def make_watch(folder, study, choice, **more) -> tuple[Watch, list[str], list[int]]:
+    said: list[str] = []
+    reports: list[int] = []
+    epochs = iter(range(1, 100))
+
+    def gate(path: Path) -> Run:
+        epoch = next(epochs)
+        rows = tuple(replace(r, epoch=epoch) for r in study.rows if r.epoch == 1)
+        return Run(path.name, study.verdicts[(epoch - 1) % 4], rows)
+
+    watch = Watch(
+        folder, gate=gate, choose=lambda runs: choice(len(runs)),
+        report=lambda runs, paths: reports.append(len(runs)), say=said.append, **more,
+    )  # fmt: skip
+    return watch, said, reports
+
+
+def save(source: Path, folder: Path, age: int = 0) -> Path:
+    target = folder / source.name
+    target.write_bytes(source.read_bytes())
+    os.utime(target, (1_700_000_000 + age, 1_700_000_000 + age))
+    return target
+
+
+def test_only_whole_and_settled_files_are_gated(tmp_path, trainer, study):
+    folder = tmp_path / "output"
+    folder.mkdir()
+    watch, said, reports = make_watch(folder, study, lambda n: None)
+    content = trainer[0].read_bytes()
+    growing = folder / trainer[0].name
+    for size in (4, 40, len(content) // 2, len(content) - 1):
+        growing.write_bytes(content[:size])
+        assert not is_whole(growing)
+        assert watch.look() is False
+        assert watch.look() is False
+    growing.write_bytes(content)
+    assert is_whole(growing)
+    watch.look()
+    assert watch.runs == {}  # whole, but seen for the first time
+    watch.look()
+    assert list(watch.runs) == [growing]
+    watch.look()
+    assert reports == [1]
+    assert said[0] == f"{growing.name}: new, gating it"
+
+
+def test_it_stops_when_patience_is_spent_and_keeps_the_best(tmp_path, trainer, study):
+    folder = tmp_path / "output"
+    folder.mkdir()
+    naps: list[float] = []
+    pending = list(trainer)
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) % 2 and pending:
+            save(pending.pop(0), folder, len(naps))
+
+    watch, said, reports = make_watch(
+        folder, study, lambda n: Choice(min(n, 2), "plateau"), patience=2, sleep=nap
+    )
+    verdict = watch.until_stop(poll=7)
+    assert len(watch.runs) == 4
+    assert reports == [1, 2, 3, 4]
+    assert set(naps) == {7}
+    assert said[-1] == "Stop, and keep epoch 2: the 2 epochs after it did no better."
+    assert verdict is study.verdicts[1]
+
+
+def test_once_takes_what_is_there_oldest_first(tmp_path, trainer, study):
+    folder = tmp_path / "output"
+    folder.mkdir()
+    for age, path in enumerate(reversed(trainer)):
+        save(path, folder, age)
+    watch, _, _ = make_watch(folder, study, lambda n: Choice(3))
+    verdict = watch.until_stop(poll=1, once=True)
+    assert [path.name for path in watch.runs] == [path.name for path in reversed(trainer)]
+    assert verdict is study.verdicts[2]
+
+
+def test_an_empty_folder_has_no_verdict(tmp_path, study):
+    watch, said, _ = make_watch(tmp_path, study, lambda n: None)
+    assert exit_code(watch.until_stop(poll=1, once=True), None) == 2
+    assert "no whole .safetensors" in said[-1]
+
+
+def test_when_to_stop():
+    assert stop_sentence(None, [1, 2], 2) is None
+    assert stop_sentence(Choice(None), [1, 2], 2) is None
+    assert stop_sentence(Choice(2), [1, 2, 3], 2) is None
+    assert stop_sentence(Choice(2), [1, 2, 3, 4], 2).startswith("Stop, and keep epoch 2")
+    assert stop_sentence(Choice(2, "improving"), [1, 2, 3, 4], 2) is None
+    said = stop_sentence(Choice(2, "overtrained"), [1, 2, 3], 5)
+    assert said == "Stop, and keep epoch 2. Overtrained: epoch 4 is surely worse than epoch 2."
+
+
+def test_exit_codes(study):
+    passed, undecided, failed = study.verdicts[2], study.verdicts[1], study.verdicts[0]
+    assert [exit_code(v, None) for v in (passed, failed, undecided)] == [0, 1, 3]
+    assert [exit_code(undecided, word) for word in ("pass", "fail")] == [0, 1]
