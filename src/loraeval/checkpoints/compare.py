@@ -193,7 +193,7 @@ def _told(row: Row) -> bool:
 
 
 def _confounding(causes: Sequence[str], unknown: Sequence[Row]) -> str:
-    tail = f" {len(unknown)} more are not known for every run." if unknown else ""
+    tail = f" Not known for every run: {len(unknown)} more." if unknown else ""
     if not causes:
         return "No effective difference is known." + tail
     if len(causes) == 1:

@@ -110,6 +110,7 @@ def parameters_html(comparison: ParameterComparison) -> str:
             f"<td>{_html(why)}</td></tr>"
         )
     lines.append("</tbody></table>" if group else "</table>")
+    lines.append(f"<p>{_html(_source_legend())}</p>")
     lines.append(f"<p>{_html(comparison.confounding, 2000)}</p>")
     for items in (_evidence(comparison), comparison.truths):
         entries = "".join(f"<li>{_html(text, 600)}</li>" for text in items)

@@ -109,6 +109,9 @@ def _anatomy_lines(anatomy: Anatomy) -> list[str]:
         lines.append(row("unknown keys", f"{len(anatomy.unknown_keys)}, such as "
                          f"{anatomy.unknown_keys[0]}"))  # fmt: skip
     lines += [row("note", note) for note in anatomy.notes]
+    beside = sorted(p.name for p in anatomy.path.parent.glob("config_lora-*.toml"))
+    if beside:
+        lines.append(row("note", f"the GUI's {beside[-1]} lies beside it: give it with --script"))
     return lines
 
 
