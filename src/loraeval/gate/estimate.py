@@ -51,7 +51,7 @@ def cluster_mean(values: Floats, clusters: Ints) -> ClusterMean:
     if groups == 1:
         return ClusterMean(mean, np.zeros_like(mean), 1, np.zeros_like(mean))
     variance = groups / (groups - 1) * (sums**2).sum(axis=-1) / count**2
-    scale = np.maximum((sums**2).sum(axis=-1), 1e-300)
+    scale = np.maximum((sums**2).sum(axis=-1), 1e-12)
     skewness = (sums**3).sum(axis=-1) / scale**1.5
     return ClusterMean(mean, variance, groups, skewness)
 

@@ -25,6 +25,9 @@ from loraeval.records import Comparison, Outcome, ScoreRow, Verdict
 FORESEEABLE = 2000
 """More further images than this are not advised: the loss lies at the margin."""
 
+FEWEST_TO_PASS = 4
+"""Images below which nothing passes, however well they score: rare faults need a chance to show."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -186,6 +189,12 @@ def compare(
         pairing=matched.pairing,
         more=more,
     )
+    if outcome == "pass" and count < FEWEST_TO_PASS:
+        outcome, more = "inconclusive", FEWEST_TO_PASS - count
+        reason = (
+            f"{matched.metric} looks as good, but {images(count)} are too few to pass "
+            f"(at least {FEWEST_TO_PASS})"
+        )
     return Comparison(
         metric=matched.metric,
         outcome=outcome,
