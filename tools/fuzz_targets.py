@@ -9,10 +9,23 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import operator
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from fuzz_shown import (
+    HOSTILE,
+    HOSTILE_WORDS,
+    metadata,
+    page,
+    png_seeds,
+    reference_seeds,
+    scores,
+    store_png,
+)
 
 CAPTION = (
     "pixel art, 24x24, portrait of a baker, red hair (#c06148), brown eyes, light skin, "
@@ -42,7 +55,7 @@ def late(where: str) -> Callable[..., Any]:
     module, name = where.split(":")
 
     def call(*args: Any) -> Any:
-        return getattr(importlib.import_module(module), name)(*args)
+        return operator.attrgetter(name)(importlib.import_module(module))(*args)
 
     call.__doc__ = where
     return call
@@ -123,8 +136,6 @@ def _gui_json() -> list[bytes]:
 
 def _baseline_files() -> dict[str, bytes]:
     """Return the files of a real small baseline, frozen from made-up scores."""
-    import tempfile
-
     from loraeval.baselines.files import write_baseline
     from loraeval.baselines.freeze import freeze
     from loraeval.records import ScoreRow
@@ -165,6 +176,28 @@ def _profile_toml() -> list[bytes]:
 
 def _recipe_toml() -> list[bytes]:
     return [b'base_model = "b"\nwidth = 512\nsteps = 30\nseeds = [1, 2]\ndtype = "float16"\n']
+
+
+def _parameters_json() -> list[bytes]:
+    from loraeval.checkpoints.parameters import parameters_json, training_parameters
+    from loraeval.testing.kohya_files import write_lora
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = write_lora(Path(folder) / "run.safetensors", components=("te",), rank=1)
+        return [parameters_json(training_parameters(file)).encode()]
+
+
+def _ratings() -> list[bytes]:
+    row = {"pair": "a", "choice": "same", "candidate": "c.png", "baseline": "b.png",
+           "prompt_id": "p", "swapped": False}  # fmt: skip
+    return [json.dumps(row).encode() + b"\n"]
+
+
+def _model_index() -> list[bytes]:
+    return [json.dumps({
+        "_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
+        "text_encoder": ["transformers", "CLIPTextModel"], "safety_checker": [None, None],
+    }).encode()]  # fmt: skip
 
 
 def _caption_folder(path: Path) -> object:
@@ -224,5 +257,18 @@ TARGETS: list[Target] = [
            [",", "=", "|", "-", "epoch", "9" * 5000]),
     Target("recipe", "recipe.toml", _recipe_toml,
            late("loraeval.render.recipe:read_recipe"), TOML_WORDS),
+    Target("reference", "reference.json", reference_seeds,
+           lambda p: late("loraeval.scorers.reference:ReferenceSet.from_json")(text_of(p)),
+           JSON_WORDS),
+    Target("parameters-json", "parameters.json", _parameters_json,
+           late("loraeval.checkpoints.parameters:training_parameters"), JSON_WORDS),
+    Target("ratings", "ratings.jsonl", _ratings,
+           late("loraeval.report.ratings:read_ratings"), JSON_WORDS),
+    Target("model-index", "model_index.json", _model_index,
+           lambda p: late("loraeval.render.base_model:base_family")(p.parent), JSON_WORDS),
+    Target("store-png", "render.png", png_seeds, store_png, ["IHDR", "IDAT", "tEXt", "loraeval"]),
+    Target("shown-metadata", "text.txt", lambda: HOSTILE, metadata, HOSTILE_WORDS),
+    Target("shown-scores", "text.txt", lambda: HOSTILE, scores, HOSTILE_WORDS),
+    Target("shown-page", "text.txt", lambda: HOSTILE, page, HOSTILE_WORDS),
 ]  # fmt: skip
 """Every reader of input from outside, in the order of the layers."""

@@ -5,6 +5,7 @@ altair makes the specification, vl-convert draws it; both come with the extra ``
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +35,36 @@ def save_chart(chart: Any, folder: Path, stem: str) -> tuple[Path, Path]:
 
 def chart_png(spec: str) -> bytes:
     """Return a Vega-Lite specification, as JSON, drawn as PNG."""
+    spec = drawable(spec)
     return bytes(_converter().vegalite_to_png(spec, scale=PIXEL_RATIO, allowed_base_urls=[]))
 
 
 def chart_svg(spec: str) -> str:
     """Return a Vega-Lite specification, as JSON, drawn as SVG."""
+    spec = drawable(spec)
     return str(_converter().vegalite_to_svg(spec, allowed_base_urls=[])) + "\n"
+
+
+def drawable(spec: str) -> str:
+    """Return a specification whose texts hold no character that XML forbids.
+
+    The renderer ends the whole process at one (a control character, half a surrogate pair), and a
+    run's name comes from a stranger's file.
+    """
+    return json.dumps(_drawable(json.loads(spec)))
+
+
+def _drawable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_drawable(key): _drawable(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_drawable(part) for part in value]
+    if isinstance(value, str) and not value.isprintable():
+        return "".join(
+            c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
+            for c in value
+        )
+    return value
 
 
 @cache

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from loraeval.errors import ScoresError
+from loraeval.prompts.limits import MAX_MANIFEST_BYTES, clean, read_text
 from loraeval.records import ScoreRow, canonical_json
 from loraeval.report.gallery import matching
 from loraeval.scores_file import write_text_atomically
 
 Choice = Literal["candidate", "baseline", "same"]
+_TEXTS = ("pair", "choice", "candidate", "baseline", "prompt_id")
 CHOICES: tuple[Choice, ...] = ("candidate", "baseline", "same")
 
 
@@ -78,14 +80,19 @@ def read_ratings(path: Path) -> dict[str, Rating]:
     if not path.exists():
         return {}
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = read_text(path, ScoresError, MAX_MANIFEST_BYTES)
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             data = json.loads(line)
             rating = Rating(**data)
-        except (ValueError, TypeError) as error:
-            raise ScoresError(f"{path}:{number}: expected a rating ({error})") from error
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ScoresError(f"{path}:{number}: expected a rating ({clean(error)})") from error
+        if not all(isinstance(getattr(rating, name), str) for name in _TEXTS):
+            raise ScoresError(f"{path}:{number}: expected a rating of named images")
         if rating.choice not in CHOICES:
-            raise ScoresError(f"{path}:{number}: {rating.choice!r} is none of {', '.join(CHOICES)}")
+            raise ScoresError(
+                f"{path}:{number}: {rating.choice!r:.60} is none of {', '.join(CHOICES)}"
+            )
         found[rating.pair] = rating
     return found
 
