@@ -39,7 +39,7 @@ from loraeval.scorers.reference_view import (
 if TYPE_CHECKING:
     from loraeval.scorers.encoders import Encoder
 
-FORMAT = "loraeval-reference/1"
+FORMAT = "loraeval-reference/2"
 
 
 MINIMUM = NEIGHBOURS + 1

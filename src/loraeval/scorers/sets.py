@@ -15,13 +15,17 @@ from loraeval.records import Metric, Score
 from loraeval.scorers.encoders import Features
 from loraeval.scorers.reference import ReferenceSet
 
-VERSION = "1"
+VERSION = "2"
+"""2: the offline encoder no longer sees fine noise."""
 
 MMD_BANDWIDTH = 0.5
 """σ of the Gaussian kernel on unit vectors, whose distances run from 0 to 2."""
 
 MIN_SET = 4
 """Fewer pictures make no set."""
+
+MIN_RECALL = 20
+"""Pictures whose manifold says something: with fewer, its balls are so wide that they hold all."""
 
 COPY_LEVEL = 0.5
 """A picture nearer to a reference image than this share of ``View.near`` counts as a copy."""
@@ -131,7 +135,7 @@ def set_scores(
     return [
         _mmd_score(own, pictures),
         Score("style.precision", precision),
-        Score("style.recall", recall),
+        _recall_score(recall, len(pictures)),
         _copies_score(coarse, reference),
         _diversity_score(own, pictures, prompts),
     ]
@@ -149,6 +153,13 @@ def _mmd_score(own: Array, pictures: Array) -> Score:
         return Score.unscored("style.mmd", "the reference images are unrelated", **details)
     value = 1.0 - float(np.clip(squared / farthest, 0.0, 1.0))
     return Score("style.mmd", value, None, details)
+
+
+def _recall_score(recall: float, count: int) -> Score:
+    if count < MIN_RECALL:
+        reason = f"recall needs {MIN_RECALL} pictures, found {count}"
+        return Score.unscored("style.recall", reason)
+    return Score("style.recall", recall)
 
 
 def _copies_score(coarse: Features | None, reference: ReferenceSet) -> Score:

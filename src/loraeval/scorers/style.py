@@ -29,7 +29,8 @@ from loraeval.scorers.reference import ReferenceSet, coarse_image
 CLIP_SCORE_WEIGHT = 2.5
 """Hessel et al.'s rescaling of the cosine, so that good captions come near 1."""
 
-VERSION = "1"
+VERSION = "2"
+"""2: the offline encoder no longer sees fine noise."""
 
 
 class StyleScorer:

@@ -45,7 +45,7 @@ def bank_images() -> list[tuple[str, Image]]:
         for seed in range(_SEEDS)
     ]
     pictures += [
-        (f"flat/{shade}", np.full((SIDE, SIDE, 3), shade, np.uint8)) for shade in (0, 128, 255)
+        (f"grey/{shade}", np.full((SIDE, SIDE, 3), shade, np.uint8)) for shade in (0, 128, 255)
     ]
     return pictures
 

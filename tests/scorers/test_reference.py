@@ -1,0 +1,243 @@
+"""References: built from a folder, calibrated, written as text and read back the same."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from loraeval.errors import BaselineError, ImageError, InputError, StaleError
+from loraeval.scorers.reference import MINIMUM, ReferenceSet, coarse_image
+from loraeval.scorers.reference_view import View, pack_feature, unpack_feature, view_of
+from loraeval.scorers.style_bank import PHOTOGRAPHS, bank_images
+from loraeval.testing.portraits import scene
+
+
+class Edges:
+    """An encoder without weights: where in a picture how much changes, along x and along y."""
+
+    id = "edges@000000000000"
+    license = None
+    has_text = False
+
+    def embed_images(self, images):
+        rows = []
+        for image in images:
+            small = Image.fromarray(np.ascontiguousarray(image)).resize((96, 96))
+            values = np.asarray(small, np.float32).mean(axis=2)
+            planes = [np.abs(np.diff(values, axis=axis, prepend=0))[8:, 8:] for axis in (0, 1)]
+            row = np.sqrt([p.reshape(11, 8, 11, 8).mean(axis=(1, 3)) for p in planes]).ravel() + 0.1
+            rows.append(row / np.linalg.norm(row))
+        return np.asarray(rows, np.float32)
+
+    def embed_texts(self, texts):
+        raise AssertionError("not asked for")
+
+
+ENCODER = Edges()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Twenty portraits as 24×24 PNG files, and what else lies in such a folder."""
+    folder = tmp_path_factory.mktemp("training")
+    for seed in range(20):
+        Image.fromarray(scene(seed).cells).save(folder / f"p{seed:02d}.png")
+    (folder / "p00.txt").write_text("a caption")
+    (folder / ".hidden.png").write_bytes(b"not looked at")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(folder):
+    return ReferenceSet.from_folder(folder, ENCODER)
+
+
+def test_it_holds_the_folder_in_name_order(reference):
+    assert reference.names == tuple(f"p{seed:02d}" for seed in range(20))
+    assert reference.features.shape == (20, 242)
+    assert reference.features.dtype == np.float32
+    assert np.allclose(np.linalg.norm(reference.features, axis=1), 1, atol=1e-6)
+    assert reference.encoder == ENCODER.id
+
+
+def test_it_comes_back_the_same_from_text(reference):
+    again = ReferenceSet.from_json(reference.to_json())
+    assert again.names == reference.names
+    assert again.encoder == reference.encoder
+    for view, other in ((again.detail, reference.detail), (again.coarse, reference.coarse)):
+        assert np.array_equal(view.features, other.features)
+        assert np.array_equal(view.mean, other.mean)
+        assert np.array_equal(view.spread, other.spread)
+        assert view.bank_level == other.bank_level
+        assert view.near == other.near
+    assert again.calibration == reference.calibration
+    assert again.to_json() == reference.to_json()
+
+
+def test_text_has_a_line_an_image_and_stays_small():
+    rng = np.random.default_rng(0)
+    rows = rng.random((150, 1280), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    view = view_of(rows, rows[:50])
+    text = ReferenceSet(
+        "wide@0", tuple(f"portrait_{i:03d}" for i in range(150)), view, view
+    ).to_json()
+    assert len(text.encode()) < 600_000
+    assert sum(line.startswith('["portrait_') for line in text.splitlines()) == 150
+    assert json.loads(text)["encoder"] == "wide@0"
+
+
+def test_own_level_and_near_agree_with_plain_loops(reference):
+    view = reference.detail
+    rows = view.standardise(view.features).astype(float)
+    means, nearest = [], []
+    for i, row in enumerate(rows):
+        cosines = sorted(
+            (float(row @ other) for j, other in enumerate(rows) if j != i), reverse=True
+        )
+        means.append(sum(cosines[:5]) / 5)
+        nearest.append(1 - cosines[0])
+    assert view.own_level == pytest.approx(np.median(means), abs=1e-5)
+    assert view.near == pytest.approx(np.quantile(nearest, 0.05), abs=1e-5)
+
+
+def test_the_anchors_are_0_and_1(reference):
+    view = reference.detail
+    assert reference.tells_apart
+    assert view.calibrated(view.bank_level) == 0
+    assert view.calibrated(view.own_level) == 1
+    assert view.calibrated([-1, 2]).tolist() == [0, 1]
+    middle = (view.bank_level + view.own_level) / 2
+    assert float(view.calibrated(middle)) == pytest.approx(0.5)
+
+
+def test_other_portraits_are_nearer_than_the_bank(reference):
+    view = reference.detail
+    portraits = ENCODER.embed_images([scene(seed).cells for seed in range(100, 115)])
+    bank = ENCODER.embed_images([image for _, image in bank_images()])
+    assert np.median(view.calibrated(view.similarity(portraits))) > 0.3
+    assert np.mean(view.calibrated(view.similarity(bank)) == 0) >= 0.94
+
+
+def test_the_bank_is_the_same_every_time_and_has_every_kind():
+    first, second = bank_images(), bank_images()
+    assert [name for name, _ in first] == [name for name, _ in second]
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(first, second, strict=True))
+    assert len({name for name, _ in first}) == len(first)
+    assert {name.split("/")[1] for name, _ in first if name.startswith("photo/")} == set(
+        PHOTOGRAPHS
+    )
+    assert all(image.dtype == np.uint8 and image.shape[2] == 3 for _, image in first)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10_000), st.integers(2, 400))
+def test_packing_keeps_a_feature_within_half_a_step(seed, size):
+    row = np.random.default_rng(seed).normal(size=size).astype(np.float32)
+    row /= np.linalg.norm(row)
+    back = unpack_feature(pack_feature(row))
+    assert np.linalg.norm(back) == pytest.approx(1, abs=1e-5)
+    assert float(back @ row) > 1 - size * (np.abs(row).max() / 254) ** 2
+
+
+def test_the_coarse_view_does_not_see_noise_or_the_scale():
+    cells = scene(3).cells
+    index = np.arange(512) * 24 // 512
+    large = cells[index[:, None], index[None, :]]
+    noise = np.random.default_rng(0).normal(0, 8, large.shape)
+    noisy = np.clip(large + noise, 0, 255).astype(np.uint8)
+    clean, of_noisy, of_cells = (
+        coarse_image(picture).astype(float) for picture in (large, noisy, cells)
+    )
+    assert clean.shape == of_cells.shape == (224, 224, 3)
+    assert np.abs(clean - of_noisy).mean() < 2
+    assert np.abs(clean - of_cells).mean() < 8
+    assert np.abs(clean - coarse_image(scene(4).cells)).mean() > 25
+    assert coarse_image(np.zeros((100, 300, 3), np.uint8)).shape == (224, 672, 3)
+
+
+def test_progress_is_told(folder):
+    calls = []
+    ReferenceSet.from_folder(folder, ENCODER, lambda done, total: calls.append((done, total)))
+    assert calls[-1] == (len(bank_images()) + 20, len(bank_images()) + 20)
+    assert [done for done, _ in calls] == sorted(done for done, _ in calls)
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(InputError, match="expected a folder of reference images, found none"):
+        ReferenceSet.from_folder(tmp_path / "gone", ENCODER)
+
+
+def test_too_few_images_are_refused_with_the_number(tmp_path):
+    for seed in range(MINIMUM - 1):
+        Image.fromarray(scene(seed).cells).save(tmp_path / f"{seed}.png")
+    with pytest.raises(InputError, match=f"at least {MINIMUM} reference images, found 5"):
+        ReferenceSet.from_folder(tmp_path, ENCODER)
+
+
+def test_a_broken_image_is_named(tmp_path):
+    for seed in range(MINIMUM):
+        Image.fromarray(scene(seed).cells).save(tmp_path / f"{seed}.png")
+    (tmp_path / "3.png").write_bytes(b"GIF89a")
+    with pytest.raises(ImageError, match=r"3\.png"):
+        ReferenceSet.from_folder(tmp_path, ENCODER)
+
+
+def test_another_encoder_is_refused(reference):
+    reference.check_encoder(ENCODER.id)
+    with pytest.raises(StaleError, match=r"edges@000000000000, the pictures with clip@1"):
+        reference.check_encoder("clip@1")
+
+
+def damaged(text: str, change) -> str:
+    held = json.loads(text)
+    change(held)
+    return json.dumps(held)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda held: held.update(format="loraeval-reference/99"),
+        lambda held: held.pop("encoder"),
+        lambda held: held.update(images=held["images"][:3]),
+        lambda held: held["images"][0].pop(),
+        lambda held: held["images"][0].__setitem__(1, "not base64!"),
+        lambda held: held["images"][0].__setitem__(1, held["images"][0][1][:8]),
+        lambda held: held["detail"].update(mean=held["detail"]["mean"][:16]),
+        lambda held: held["detail"].update(bank_level="high"),
+        lambda held: held["coarse"].update(spread="AHwA" * (len(held["coarse"]["spread"]) // 4)),
+    ],
+)
+def test_a_damaged_text_is_refused_in_a_sentence(reference, change):
+    with pytest.raises(BaselineError):
+        ReferenceSet.from_json(damaged(reference.to_json(), change))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"x"',
+        '{"format": "loraeval-reference/1"}',
+        '{"format": "loraeval-reference/2"}',
+    ],
+)
+def test_something_else_is_refused(text):
+    with pytest.raises(BaselineError):
+        ReferenceSet.from_json(text)
+
+
+def test_a_view_of_one_point_does_not_divide_by_nothing():
+    row = np.ones((6, 4), np.float32) / 2
+    view = View(row, np.zeros(4, np.float32), np.ones(4, np.float32), 0.2)
+    assert view.near == pytest.approx(0, abs=1e-6)
+    assert view.own_level == pytest.approx(1)
