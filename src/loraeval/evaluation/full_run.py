@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from loraeval.errors import UsageError
 from loraeval.evaluation.gate_run import with_base
 from loraeval.evaluation.panels import score_renders
 from loraeval.records import PromptSet, Render, ScoreRow
@@ -29,8 +32,10 @@ def render_and_score(
 ) -> list[ScoreRow]:
     """Render the whole grid and write ``renders.jsonl``, ``scores.jsonl``, ``run.json``.
 
-    ``bases`` also renders every pair at LoRA scale 0, for drift and for a LoRA without effect.
-    ``run.json`` holds the recipe and the prompt set, for ``loraeval baseline freeze``.
+    The images appear in ``folder`` under their names, as links into the store where the file
+    system allows, so that ``loraeval score`` and ``loraeval report`` find them there. ``bases``
+    also renders every pair at LoRA scale 0, for drift and for a LoRA without effect. ``run.json``
+    holds the recipe and the prompt set, for ``loraeval baseline freeze``.
     """
     seeds = renderer.recipe.seeds
     renders = list(renderer.render(checkpoints, prompts, seeds))
@@ -39,6 +44,7 @@ def render_and_score(
         made = {(r.prompt.id, r.seed): r.image for r in renderer.render_jobs(None, grid)}
         renders = [with_base(render, made) for render in renders]
     folder.mkdir(parents=True, exist_ok=True)
+    _show_images(renders, folder)
     manifest = "".join(json.dumps(manifest_row(r), ensure_ascii=False) + "\n" for r in renders)
     write_text_atomically(folder / "renders.jsonl", manifest)
     rows = list(score_renders(panel, renders))
@@ -54,10 +60,34 @@ def render_and_score(
     return rows
 
 
+def _show_images(renders: Sequence[Render], folder: Path) -> None:
+    """Put each image at ``folder / render.name``. Raises ``UsageError`` for two of one name."""
+    placed: dict[str, Path] = {}
+    for render in renders:
+        if placed.setdefault(render.name, render.image) != render.image:
+            raise UsageError(
+                f"two checkpoints have the file name {render.checkpoint}; "
+                "render them into different folders (--out)"
+            )
+        if ".." in PurePosixPath(render.name).parts:
+            raise UsageError(f"{render.checkpoint!r} cannot name a folder; rename the checkpoint")
+    for name, image in placed.items():
+        place = folder / name
+        if place.exists() and place.samefile(image):
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = place.with_name(f".{place.name}.{os.getpid()}")
+        try:
+            os.link(image, beside)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(image, beside)
+        beside.replace(place)
+
+
 def manifest_row(render: Render) -> dict[str, object]:
     """Return one line of a renders manifest, as ``loraeval score`` reads it."""
     return {
-        "image": str(render.image.resolve()),
+        "image": render.name,
         "run": render.run,
         "checkpoint": render.checkpoint,
         "epoch": render.epoch,

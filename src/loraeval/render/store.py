@@ -63,7 +63,8 @@ _COLUMNS = (
 @dataclass(frozen=True, slots=True)
 class StoreRow:
     """One render of the index. ``made`` and ``used`` are seconds since 1970; ``health`` is ``ok``,
-    ``vae-float32`` (good after the retry), ``black`` or ``nan``; ``details`` is JSON."""
+    ``vae-float32`` (good after the retry), ``black`` or ``nan``; ``details`` is JSON.
+    """
 
     key: str
     recipe: str
@@ -96,7 +97,9 @@ class Store:
             with self._connection() as connection:
                 connection.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{self.folder}: cannot use this folder as a store ({error})") from error
+            raise StoreError(
+                f"{self.folder}: cannot use this folder as a store ({error})"
+            ) from error
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path]]:
         return type(self), (self.folder,)
@@ -118,10 +121,16 @@ class Store:
         except OSError as error:
             raise StoreError(f"{path}: cannot read this render ({error.strerror})") from error
         with self._connection() as connection:
-            row = connection.execute("SELECT sha256 FROM renders WHERE key = ?", (key,)).fetchone()
+            row = connection.execute(
+                "SELECT sha256, made FROM renders WHERE key = ?", (key,)
+            ).fetchone()
         if row is not None and row[0] == hashlib.sha256(data).hexdigest():
             return path
-        if row is None and (text := _embedded(data)) is not None and text.get("key") == key:
+        text = _embedded(data)
+        # Another process may have renamed its file into place and not entered its row yet: then
+        # the file tells of another writing than the row, and is whole.
+        own = text is not None and text.get("key") == key
+        if text is not None and own and (row is None or text.get("made") != row[1]):
             self._insert(StoreRow(**{**text, "used": time.time(), **_facts(data)}))
             return path
         self.forget([key])
@@ -140,7 +149,13 @@ class Store:
         )  # fmt: skip
         data = encode_png(pixels, canonical_json(asdict(row)))
         path = self.path(job.key)
-        write_whole(path, data)
+        try:
+            write_whole(path, data)
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder}: cannot store a render ({error.strerror}); the images made so far "
+                "are kept: make room, or choose another store, and run the same command again"
+            ) from error
         self._insert(StoreRow(**{**asdict(row), **_facts(data)}), job.recipe)
         return path
 
@@ -169,7 +184,9 @@ class Store:
     def recipe_json(self, digest: str) -> dict[str, Any] | None:
         """Return the recipe behind a digest as plain values, None where it is not known."""
         with self._connection() as connection:
-            row = connection.execute("SELECT json FROM recipes WHERE digest = ?", (digest,)).fetchone()
+            row = connection.execute(
+                "SELECT json FROM recipes WHERE digest = ?", (digest,)
+            ).fetchone()
         return None if row is None else json.loads(row[0])
 
     def file_sha256(self, path: Path) -> str:

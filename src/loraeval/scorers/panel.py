@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 BATCH = 16
 """Pictures held in memory and embedded at a time."""
 
+BASES_KEPT = 64
+"""Pictures of the base model held at a time, the oldest dropped first: a run has thousands."""
+
 _LATTICE = re.compile(r"(?<![\w.])(\d{1,3})\s?[x×]\s?(\d{1,3})(?![\w.])", re.IGNORECASE)
 
 NO_EFFECT_LEVELS = 1
@@ -78,6 +81,8 @@ class Panel:
         if path is None:
             return None
         if path not in self.bases:
+            while len(self.bases) >= BASES_KEPT:
+                del self.bases[next(iter(self.bases))]
             try:
                 self.bases[path] = open_picture(path)
             except ImageError:
