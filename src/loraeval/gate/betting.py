@@ -8,7 +8,7 @@ with probability at most ``alpha``. Nothing is assumed of the scores' distributi
 may stop at any image. The loss is taken against the baseline's level over the whole grid, which
 bounds it (a candidate can not score above 1) and allows bets many times larger than the range
 [-1, 1] would. The bet must not know which prompt comes next: sized by that prompt's own level, it
-bets most where the baseline was lucky, and simulations showed 20 % wrong fails.
+bets most where the baseline was lucky, and fails good checkpoints.
 """
 
 from __future__ import annotations
