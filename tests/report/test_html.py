@@ -118,7 +118,12 @@ def test_parameters_fragment_is_shown_as_it_is(written):
 
 def test_files_beside_the_page(written, study):
     names = {path.name for path in written.parent.iterdir()}
-    assert names == {"index.html", "scores.csv", "summary.md", "epochs.png", "epochs.svg"}
+    assert names == {
+        "index.html", "scores.csv", "summary.md", "epochs.png", "epochs.svg",
+        "job_summary.md", "annotations.txt",
+    }  # fmt: skip
+    assert "```mermaid" in (written.parent / "job_summary.md").read_text()
+    assert (written.parent / "annotations.txt").read_text().startswith("::error title=")
     lines = (written.parent / "scores.csv").read_text().splitlines()
     assert len(lines) == 1 + len(study.rows)
 

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loraeval.records import Verdict
+from loraeval.report.data import RunReport
 from loraeval.report.headline import WORDS
+from loraeval.report.markdown import summary_markdown
+from loraeval.scores_file import write_text_atomically
 
 _LEVELS = {"fail": "error", "stale": "error", "inconclusive": "warning"}
 
@@ -32,6 +35,18 @@ def annotation_lines(verdicts: Sequence[Verdict]) -> list[str]:
             title = f"{verdict.checkpoint}: {WORDS[verdict.outcome]}"
             lines.append(_command(_LEVELS[verdict.outcome], title, verdict.reason))
     return lines
+
+
+def write_job_files(folder: Path, data: RunReport) -> None:
+    """Write ``job_summary.md``, whose charts need no file of the job, and ``annotations.txt``,
+    the workflow commands to print, into ``folder``.
+    """
+    summary = summary_markdown(
+        data.verdicts, rows=data.rows, selection=data.selection, title=data.title, diagrams=True
+    )
+    write_text_atomically(folder / "job_summary.md", summary)
+    lines = annotation_lines(data.verdicts)
+    write_text_atomically(folder / "annotations.txt", "".join(line + "\n" for line in lines))
 
 
 def announce(

@@ -19,6 +19,7 @@ from loraeval.report.charts import epoch_chart, marks_sentence
 from loraeval.report.data import RunReport, main_metrics, ordered_metrics
 from loraeval.report.details import facts, lattice_overlay, reason, swatches
 from loraeval.report.gallery import Gallery, build_gallery
+from loraeval.report.github import write_job_files
 from loraeval.report.headline import (
     SIGNS,
     WORDS,
@@ -64,7 +65,8 @@ def write_report(
 ) -> Path:
     """Write the report of a run into ``folder`` and return the path of its ``index.html``.
 
-    Beside the page: ``scores.csv``, ``summary.md``, the epoch chart as PNG and SVG, and
+    Beside the page: ``scores.csv``, ``summary.md``, what a CI job shows (``job_summary.md``,
+    ``annotations.txt``), the epoch chart as PNG and SVG, and
     ``images/`` where the exact pixels do not fit the page's ``budget`` (bytes). ``done`` is called
     after each image. The page is written last: where it stands, all of the report stands.
 
@@ -85,6 +87,7 @@ def write_report(
         data.verdicts, rows=data.rows, selection=data.selection, title=data.title, images=pictures
     )
     write_text_atomically(folder / "summary.md", summary)
+    write_job_files(folder, data)
     page = render_page(data, gallery, shots, baseline_shots, charts, problem)
     write_text_atomically(folder / PAGE, page)
     return folder / PAGE

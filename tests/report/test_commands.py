@@ -1,0 +1,188 @@
+"""The commands from end to end, and every command line in the CI files and docs/reports.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from loraeval.cli import COMMANDS, main
+from loraeval.report.ratings import make_pairs, rating_of, write_ratings
+from loraeval.scores_file import write_scores
+
+
+@pytest.fixture
+def place(tmp_path, study, monkeypatch) -> Path:
+    """A folder with the study's scores, the baseline's scores, and the baseline frozen."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    write_scores(tmp_path / "scores.jsonl", study.rows)
+    write_scores(tmp_path / "gold.jsonl", study.baseline.rows)
+    return tmp_path
+
+
+@pytest.fixture
+def frozen(place, capsys) -> str:
+    assert main(["baseline", "freeze", "GOLD", "--scores", "gold.jsonl"]) == 0, capsys.readouterr()
+    capsys.readouterr()
+    return "GOLD"
+
+
+def test_chart_writes_both_files_and_says_which_epoch(place, capsys):
+    assert main(["chart", "--scores", "scores.jsonl", "--out", "charts"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^STUDY: Epoch \d", said)
+    for name in ("STUDY_epochs.png", "STUDY_epochs.svg"):
+        assert (place / "charts" / name).stat().st_size > 1000
+        assert name in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--scores", "no.jsonl"], "no.jsonl"),
+        (["--scores", "scores.jsonl", "--run", "X"], "--run: expected one of the runs"),
+        (["--scores", "scores.jsonl", "--metrics", "beauty"], "--metrics: expected some of"),
+        (["--scores", "scores.jsonl", "--baseline", "NONE"], "NONE"),
+    ],
+)
+def test_chart_mistakes_are_one_line_and_exit_2(place, capsys, words, sentence):
+    assert main(["chart", "--out", "charts", *words]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_report_gates_shows_and_announces(place, frozen, study, capsys, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place / "job.md"))
+    words = ["report", "--scores", "scores.jsonl", "--baseline", frozen, "--out", "reports/R"]
+    words += ["--renders", str(study.images), "--baseline-renders", str(study.baseline.images)]
+    assert main([*words, "--title", "a <b> title"]) == 0
+    page = (place / "reports" / "R" / "index.html").read_text()
+    assert "a &lt;b&gt; title" in page
+    assert page.count('id="view-') == 20 + 5
+    assert "checkpoints pass against GOLD" in page
+    said = capsys.readouterr().out
+    assert re.search(r"^::(error|warning) title=STUDY-000001\.safetensors%3A \w+", said, re.MULTILINE)
+    assert "```mermaid" in (place / "job.md").read_text()
+
+
+def test_rate_summary_says_how_far_the_scorers_agree(place, study, capsys):
+    pairs = make_pairs(study.rows, study.baseline.rows, seed=0)
+    ratings = {
+        pair.key: rating_of(
+            pair,
+            "candidate" if pair.candidate.scores["grid"] > pair.baseline.scores["grid"]
+            else "baseline",
+        )
+        for pair in pairs
+    }  # fmt: skip
+    write_ratings(place / "ratings.jsonl", ratings)
+    assert main(["rate", ".", "--baseline", "gold.jsonl", "--summary"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("20 of 20 pairs judged: candidate preferred in ")
+    grid = next(line for line in lines if line.startswith("grid"))
+    assert " 1.00 " in grid
+    health = next(line for line in lines if line.startswith("health"))
+    assert "one score" in health
+
+
+@pytest.mark.parametrize("words", [[], ["--baseline", "gold.jsonl", "--against", "epoch=1"]])
+def test_rate_wants_one_thing_to_compare_with(place, capsys, words):
+    assert main(["rate", "scores.jsonl", *words]) == 2
+    assert "expected one thing to compare with" in capsys.readouterr().err
+
+
+def test_rate_without_images_says_which_option(place, capsys):
+    assert main(["rate", "scores.jsonl", "--against", "epoch=3", "--no-browser"]) == 2
+    assert "--renders" in capsys.readouterr().err
+
+
+def test_watch_needs_a_folder(place, capsys):
+    assert main(["watch", "nowhere", "--baseline", "X"]) == 2
+    assert "expected the folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_watch_gates_found_renders_of_each_epoch(place, frozen, study, capsys):
+    from loraeval.testing.kohya_files import write_series
+
+    (place / "output").mkdir()
+    write_series(place / "output", "STUDY", epochs=4)
+    lines = [
+        {
+            "image": row.image,
+            "run": row.run,
+            "epoch": row.epoch,
+            "prompt_id": row.prompt_id,
+            "prompt": study.prompts[row.prompt_id],
+            "seed": row.seed,
+        }
+        for row in study.rows
+    ]
+    shutil.copytree(study.images, place / "renders")
+    (place / "renders" / "all.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ["watch", "output", "--once", "--baseline", frozen, "--renders", "renders/all.jsonl"]
+    code = main([*words, "--encoder", "none", "--out", "reports/W"])
+    said = capsys.readouterr()
+    assert code in (0, 1, 2, 3), said
+    assert said.out.count("new, gating it") == 4
+    assert (place / "reports" / "W" / "index.html").exists()
+
+
+FILES = ["docs/reports.md", "docs/ci/github-gpu.yml", "docs/ci/github-cpu-scoring.yml",
+         "docs/ci/github-nightly-watch.yml", "docs/ci/gitlab.yml"]  # fmt: skip
+
+
+CALL = re.compile(r"^\s*(?:- )?(?:run: )?\"?(?:\$RUNNER_TEMP/venv/bin/)?(loraeval|pytest)\"? (.*)")
+
+
+def command_lines(text: str) -> list[list[str]]:
+    """Return the words of each loraeval and pytest call in a page or workflow."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    joined = re.sub(r"- >\n((?: {6}.+\n)+)", lambda m: " ".join(m[1].split()) + "\n", joined)
+    found = []
+    for line in joined.splitlines():
+        call = CALL.match(line)
+        if call:
+            found.append([call[1], *shlex.split(call[2])])
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_command_in_docs_and_workflows_is_understood(repo, name):
+    from loraeval.pytest_plugin import OPTIONS
+
+    calls = command_lines((repo / name).read_text(encoding="utf-8"))
+    assert calls
+    for program, *words in calls:
+        if program == "pytest":
+            options = {word for word in words if word.startswith("--")}
+            known = {"--checkpoint", "--junitxml", *(f"--lora-{name}" for name in OPTIONS)}
+            assert options <= known, options - known
+            continue
+        module = importlib.import_module(COMMANDS[words[0]][0])
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        module.add_arguments(parser)
+        parser.parse_args(words[1:])
+
+
+@pytest.mark.parametrize("name", [".github/workflows/ci.yml", *FILES[1:]])
+def test_workflows_are_yaml_with_jobs(repo, name):
+    yaml = pytest.importorskip("yaml")
+    tree = yaml.safe_load((repo / name).read_text(encoding="utf-8"))
+    if "gitlab" in name:
+        jobs = [job for job in tree.values() if isinstance(job, dict) and "script" in job]
+        assert all(job["stage"] in tree["stages"] for job in jobs)
+    else:
+        jobs = list(tree["jobs"].values())
+        assert all(job["runs-on"] and job["timeout-minutes"] for job in jobs)
+        assert tree["permissions"] == {"contents": "read"}
+    assert jobs
