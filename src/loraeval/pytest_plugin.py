@@ -63,6 +63,10 @@ def setting(config: pytest.Config, name: str) -> str | None:
     """Return option ``--lora-NAME``, else the ini value, else None."""
     key = f"lora_{name.replace('-', '_')}"
     value = config.getoption(key) or config.getini(key)
+    if not value and config.inipath is None:
+        from loraeval.pytest_ini import settings_above
+
+        value = settings_above(config.invocation_params.dir).get(key)
     return str(value) if value else None
 
 

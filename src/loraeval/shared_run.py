@@ -104,7 +104,8 @@ class SharedRun:
         if found is None:
             raise UsageError(f"{metric} was not compared: {verdict.reason}")
         kind = self._kind(found)
-        return ItemOutcome(kind, found.reason, _properties(verdict, found))
+        place = verdict.comparisons.index(found)
+        return ItemOutcome(kind, found.reason, _properties(verdict, found, place))
 
     def write_report(self, folder: Path) -> Path:
         """Write the HTML report of every checkpoint gated in this session; return the page."""
@@ -174,12 +175,13 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _properties(
-    verdict: Verdict, comparison: Comparison
+    verdict: Verdict, comparison: Comparison, place: int
 ) -> tuple[tuple[str, str | int | float], ...]:
     """Return the item's numbers as plain types: JUnit properties, and JSON for the summary."""
     facts: dict[str, Any] = asdict(comparison)
     numbers = ("estimate", "low", "high", "margin", "n", "baseline_mean", "candidate_mean")
-    whole = {"checkpoint": verdict.checkpoint, "baseline": verdict.baseline, **facts}
+    names = {"checkpoint": verdict.checkpoint, "baseline": verdict.baseline, "place": place}
+    whole = {**names, **facts}
     pairs = [(f"loraeval.{key}", facts[key]) for key in numbers if facts[key] is not None]
     return (
         ("loraeval", json.dumps(whole, allow_nan=False)),
@@ -193,9 +195,9 @@ def summary_text(texts: Sequence[str]) -> str:
     from loraeval.gate.text import verdict_table
 
     grouped: dict[tuple[str, str], list[Comparison]] = {}
-    for text in texts:
-        facts = json.loads(text)
+    for facts in sorted(map(json.loads, texts), key=lambda facts: facts["place"]):
         key = (facts.pop("checkpoint"), facts.pop("baseline"))
+        del facts["place"]
         grouped.setdefault(key, []).append(Comparison(**facts))
     verdicts = [
         Verdict(checkpoint, baseline, _overall(comparisons), tuple(comparisons), "")

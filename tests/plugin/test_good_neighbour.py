@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,3 +132,25 @@ def test_the_plugin_leaves_no_attribute_on_config(session: pytest.Pytester) -> N
             assert ours == [], ours
     """)
     assert session.runpytest("--checkpoint", CHECKPOINT).ret == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pytest.ini", "[pytest]\nlora_baseline = {0}\nlora_encoder = none\n"),
+        ("tox.ini", "[pytest]\nlora_baseline = {0}\nlora_encoder = none\n"),
+        ("setup.cfg", "[tool:pytest]\nlora_baseline = {0}\nlora_encoder = none\n"),
+        (
+            "pyproject.toml",
+            "[tool.pytest.ini_options]\nlora_baseline = '{0}'\nlora_encoder = 'none'\n",
+        ),
+    ],
+)
+def test_a_path_outside_the_project_does_not_cost_its_settings(
+    pytester: pytest.Pytester, world: Any, name: str, text: str
+) -> None:
+    (pytester.path / name).write_text(text.format(world.baselines / "golden"))
+    result = pytester.runpytest(
+        "--checkpoint", CHECKPOINT, "--lora-renders", str(world.manifest), "-k", "health"
+    )
+    result.assert_outcomes(passed=1, deselected=2)
