@@ -113,7 +113,8 @@ class SharedRun:
 
         names = self.checkpoint_names()
         runs = [self.run(name) for name in names]
-        return write_run_report(folder, runs, self._make_setup().baseline)
+        paths = {name: path for name, path in self._checkpoint_paths().items() if path.is_file()}
+        return write_run_report(folder, runs, self._make_setup().baseline, checkpoints=paths)
 
     def close(self) -> None:
         """Remove the session's folder."""

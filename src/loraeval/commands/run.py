@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 def _gate(args: argparse.Namespace, paths: dict[str, Path], baseline: Baseline) -> int:
     from loraeval.evaluation.gate_run import GateSetup, gate_checkpoint
     from loraeval.evaluation.panels import build_panel
-    from loraeval.evaluation.reporting import charts_of, write_run_report
+    from loraeval.evaluation.reporting import charts_of, training_differences, write_run_report
     from loraeval.evaluation.setup import (
         choose_prompts,
         choose_recipe,
@@ -81,7 +81,10 @@ def _gate(args: argparse.Namespace, paths: dict[str, Path], baseline: Baseline) 
     charts = charts_of(args.out, rows, baseline)
     print(verdict_table([gated.verdict for gated in runs]))
     for gated in runs:
-        print(f"{gated.checkpoint}: {gated.verdict.reason} ({gated.note})")
+        print(f"{gated.checkpoint}: {gated.verdict.reason}")
+        if gated.verdict.outcome == "fail":
+            for sentence in training_differences(baseline, paths[gated.checkpoint]):
+                print(f"  trained otherwise: {sentence}")
     if charts is not None:
         print(f"chart: {charts[0]}")
     print(f"report: {page}")

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loraeval.commands.options import add_panel_arguments, optional_baseline, panel_choice
+
+if TYPE_CHECKING:
+    from loraeval.scorers.panel import Panel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--baseline", metavar="NAME", help="take lattice, encoder and reference from this baseline"
+    )
+    parser.add_argument(
+        "--save-reference",
+        type=Path,
+        metavar="FILE",
+        help="write the features of --reference here, for: loraeval baseline freeze --reference",
     )
     add_panel_arguments(parser)
 
@@ -39,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     prompts = read_prompts(args.prompts) if args.prompts else None
     renders = find_renders(args.source, prompts)
     panel = build_panel(panel_choice(args), optional_baseline(args.baseline), quiet=False)
+    if args.save_reference is not None:
+        _save_reference(args.save_reference, panel)
     rows = list(score_renders(panel, renders))
     if args.out is None:
         for row in rows:
@@ -48,3 +60,15 @@ def run(args: argparse.Namespace) -> int:
     print(summary_table(rows))
     say(f"{len(rows)} images scored, written to {args.out}")
     return 0
+
+
+def _save_reference(path: Path, panel: Panel) -> None:
+    from loraeval.errors import UsageError
+    from loraeval.scores_file import write_text_atomically
+
+    if panel.reference is None:
+        raise UsageError(
+            "--save-reference: expected reference images and an encoder, found none; "
+            "give --reference DIR"
+        )
+    write_text_atomically(path, panel.reference.to_json() + "\n")

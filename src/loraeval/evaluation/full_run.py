@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ def render_and_score(
     holds the recipe and the prompt set, for ``loraeval baseline freeze``.
     """
     seeds = renderer.recipe.seeds
-    renders = list(renderer.render(checkpoints, prompts, seeds))
+    renders = _in_order(renderer.render(checkpoints, prompts, seeds), checkpoints, prompts)
     if bases:
         grid = [(prompt, seed) for prompt in prompts.prompts for seed in seeds]
         made = {(r.prompt.id, r.seed): r.image for r in renderer.render_jobs(None, grid)}
@@ -58,6 +58,19 @@ def render_and_score(
     }
     write_text_atomically(folder / "run.json", json.dumps(facts, indent=1))
     return rows
+
+
+def _in_order(
+    renders: Iterable[Render], checkpoints: Sequence[Path], prompts: PromptSet
+) -> list[Render]:
+    """Return ``renders`` by checkpoint, prompt and seed: they come as they are made, which after an
+    interruption or with several workers is another order each time.
+    """
+    place = {path.name: index for index, path in enumerate(checkpoints)}
+    line = {prompt.id: index for index, prompt in enumerate(prompts.prompts)}
+    return sorted(
+        renders, key=lambda r: (place.get(r.checkpoint or "", -1), line[r.prompt.id], r.seed or 0)
+    )
 
 
 def _show_images(renders: Sequence[Render], folder: Path) -> None:

@@ -72,9 +72,7 @@ def _gate_found(name: str, setup: GateSetup, found: Sequence[Render]) -> GateRun
     renders = renders_of(name, found)
     rows = tuple(setup.panel.score(renders))
     (verdict,) = gate_rows(setup.baseline, rows, setup.options, checkpoint=name)
-    return GateRun(
-        name, verdict, rows, tuple(render.image for render in renders)
-    )
+    return GateRun(name, verdict, rows, tuple(render.image for render in renders))
 
 
 _EPOCH = re.compile(r"^(?P<run>.+?)-(?P<epoch>\d{6})$")

@@ -15,6 +15,7 @@ from loraeval.scores_file import write_scores, write_text_atomically
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
+    from loraeval.checkpoints.compare import ParameterComparison
     from loraeval.gate.epochs import EpochSelection
     from loraeval.records import PromptSet, Recipe
     from loraeval.report.data import BaselineView, RunReport
@@ -69,7 +70,7 @@ def report_of(
             row.image: path for run in runs for row, path in zip(run.rows, run.images, strict=True)
         },
         prompts={p.id: p.text for p in prompts.prompts} if prompts is not None else {},
-        parameters_html=parameters_html(baseline, checkpoints),
+        parameters_html=parameters_html(runs, baseline, checkpoints),
         recipe=asdict(recipe) if recipe is not None else dict(baseline.recipe or {}),
         versions=dict(rows[0].versions) if rows else {},
         hashes=_hashes(checkpoints, baseline),
@@ -102,21 +103,48 @@ def selection_of(rows: Sequence[ScoreRow], baseline: Baseline | None) -> EpochSe
     return select_epoch(rows, gated)
 
 
-def parameters_html(baseline: Baseline, checkpoints: Mapping[str, Path]) -> str | None:
-    """Return the differences in training parameters as escaped HTML, where both are known."""
-    if not baseline.parameters or not checkpoints:
+def compared_parameters(baseline: Baseline, checkpoint: Path) -> ParameterComparison | None:
+    """Compare the training parameters of the baseline's run with the checkpoint's.
+
+    None where the baseline has none, or the file holds none that can be read.
+    """
+    if not baseline.parameters or not checkpoint.is_file():
         return None
     from loraeval.checkpoints.compare import compare_parameters
     from loraeval.checkpoints.parameters import Parameters, training_parameters
-    from loraeval.checkpoints.show import parameters_html as render
 
-    path = next(iter(checkpoints.values()))
     try:
-        ours = training_parameters(path)
+        ours = training_parameters(checkpoint)
+        return compare_parameters([Parameters.from_json(dict(baseline.parameters)), ours])
     except LoraevalError:
         return None
-    theirs = Parameters.from_json(dict(baseline.parameters))
-    return render(compare_parameters([theirs, ours]))
+
+
+def training_differences(baseline: Baseline, checkpoint: Path) -> list[str]:
+    """Return the effective differences in training to the baseline's run, a sentence each."""
+    from loraeval.checkpoints.compare import effective_differences
+
+    comparison = compared_parameters(baseline, checkpoint)
+    return effective_differences(comparison) if comparison is not None else []
+
+
+def parameters_html(
+    runs: Sequence[GateRun], baseline: Baseline, checkpoints: Mapping[str, Path]
+) -> str | None:
+    """Return the differences in training parameters as escaped HTML, where both are known.
+
+    The checkpoint compared is the first that failed, else the first.
+    """
+    from loraeval.checkpoints.show import parameters_html as render
+
+    failed = [run.checkpoint for run in runs if run.verdict.outcome == "fail"]
+    for name in [*failed, *checkpoints]:
+        comparison = (
+            compared_parameters(baseline, checkpoints[name]) if name in checkpoints else None
+        )
+        if comparison is not None:
+            return render(comparison)
+    return None
 
 
 def _hashes(checkpoints: Mapping[str, Path], baseline: Baseline) -> dict[str, str]:
