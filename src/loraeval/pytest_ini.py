@@ -34,11 +34,11 @@ def _section(path: Path) -> dict[str, object] | None:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":
-            tool = tomllib.loads(text).get("tool", {})
-            return tool.get("pytest", {}).get("ini_options")
+            table = tomllib.loads(text).get("tool", {}).get("pytest", {}).get("ini_options")
+            return dict(table) if table is not None else None
         parser = configparser.ConfigParser(interpolation=None)
         parser.read_string(text)
-    except (OSError, ValueError, RecursionError, configparser.Error):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, configparser.Error):
         return None
     name = "tool:pytest" if path.name == "setup.cfg" else "pytest"
     return dict(parser[name]) if parser.has_section(name) else None
