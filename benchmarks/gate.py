@@ -69,10 +69,11 @@ def take(path: Path) -> None:
             "run": row.run,
             "epoch": row.epoch,
             "prompt_id": row.prompt_id,
-            "scores": {m: round(v, 4) for m in METRICS if (v := row.scores.get(m)) is not None},
+            "scores": {
+                m: round(v, 4) for m in (*METRICS, "health") if (v := row.scores.get(m)) is not None
+            },
         }
         for row in read_scores(path)
-        if row.run in (GOOD[0], COLLAPSED)
     ]
     lines = ",\n".join(json.dumps(row) for row in rows)
     write_text_atomically(SCORES, f"[\n{lines}\n]\n")

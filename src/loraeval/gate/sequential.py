@@ -14,10 +14,8 @@ from loraeval.gate.comparable import check_comparable
 from loraeval.gate.estimate import paired_residuals
 from loraeval.gate.faults import health_comparison, no_effect_reason
 from loraeval.gate.fixed import (
-    Estimate,
     checkpoint_name,
     failing,
-    images_to_decide,
     margin_of,
     missing_reason,
     overall,
@@ -26,6 +24,7 @@ from loraeval.gate.fixed import (
 from loraeval.gate.looks import NEVER, Plan, bounds_at, decide
 from loraeval.gate.matching import BaselineIndex, Matched
 from loraeval.gate.options import GateOptions
+from loraeval.gate.sample import Estimate, images_to_decide
 from loraeval.gate.sentences import comparison_reason, images, verdict_reason
 from loraeval.records import Comparison, Outcome, ScoreRow, Verdict
 
