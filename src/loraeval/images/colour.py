@@ -32,12 +32,12 @@ SAME_COLOUR = 5.0
 
 _XYZ = np.array(
     [
-        [0.4124564, 0.3575761, 0.1804375],
-        [0.2126729, 0.7151522, 0.0721750],
-        [0.0193339, 0.1191920, 0.9503041],
+        [0.412453, 0.357580, 0.180423],
+        [0.212671, 0.715160, 0.072169],
+        [0.019334, 0.119193, 0.950227],
     ]
 )
-"""Linear sRGB to XYZ (IEC 61966-2-1, D65)."""
+"""Linear light to XYZ for the primaries of ITU-R BT.709 and D65, as scikit-image has them."""
 
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 _MATRIX = (_XYZ / _WHITE[:, None]).T.astype(np.float32)

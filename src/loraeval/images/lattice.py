@@ -115,9 +115,10 @@ class _Axis(NamedTuple):
 
 def estimate_lattice(rgb: npt.NDArray[np.uint8]) -> Lattice:
     """Estimate the lattice of sRGB pixels, (H, W, 3) uint8; never fails, may find none."""
-    axes = [_Axis(profile, find_peaks(profile)) for profile in edge_profiles(rgb)]
-    periods = distinct(np.concatenate([candidate_periods(axis.profile) for axis in axes]))
+    profiles = edge_profiles(rgb)
+    periods = distinct(np.concatenate([candidate_periods(profile) for profile in profiles]))
     chosen: list[Evidence | None] = [None, None]
+    axes = [_Axis(profile, find_peaks(profile)) for profile in profiles]
     most = 0.0
     for width in line_widths(max(rgb.shape[:2])):
         evidence = [_evidence(axis, periods, width) for axis in axes]
@@ -157,7 +158,7 @@ def _fit(axis: _Axis, evidence: Evidence | None) -> AxisLattice:
     if evidence is None or confidence == 0:
         return AxisLattice(length, None, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0)
     period, phase = fit_comb(axis.peaks, evidence.period)
-    on_lines = _excess(np.arange(1, length), axis.profile, period, phase)
+    on_lines = _excess(np.arange(1, length, dtype=np.float64), axis.profile, period, phase)
     confidence *= min(1.0, on_lines / CARRIED) if on_lines > CARRIED / 3 else 0.0
     if confidence == 0:
         return AxisLattice(length, None, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from loraeval.images.profiles import Profile, above_floor
+from loraeval.images.profiles import Profile, above_floor, without_raster
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -56,7 +56,7 @@ POWER = 0.85
 """Exponent from edge energy to weight: below 1, so that one outline does not drown the rest."""
 
 KEEP = 0.04
-"""Peaks with less than this share of the strongest peak's energy are the raster of a codec, not lines."""
+"""Peaks with less than this share of the strongest peak's energy are a codec's raster or noise."""
 
 _MAX_PEAKS = 72
 _CANDIDATES = 7
@@ -87,7 +87,7 @@ def find_peaks(profile: Profile) -> Peaks:
 
     Weights are energies to the power ``POWER``, scaled to sum to ``(sum w)^2 / sum w^2``.
     """
-    q = above_floor(profile)
+    q = above_floor(without_raster(profile))
     if len(q) < 3 or not q.any():
         return Peaks(np.zeros(0), np.zeros(0))
     padded = np.concatenate([[0.0], q, [0.0]])

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from loraeval.errors import ImageError
 
@@ -118,12 +118,12 @@ def _decode(data: bytes, extension: str, called: str) -> tuple[npt.NDArray[np.ui
         raise
     except Image.DecompressionBombError as error:
         raise UnreadableImageError("huge dimensions", f"{called}: {error}") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         kinds = ", ".join(FORMATS)
         raise UnreadableImageError(
             "not an image", f"{called}: expected an image ({kinds}), found something else"
         ) from error
-    except Exception as error:  # noqa: BLE001 - decoders raise anything on hostile data
+    except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         truncated = "truncat" in text.lower() or isinstance(error, (EOFError, struct.error))
         raise UnreadableImageError(

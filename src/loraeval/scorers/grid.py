@@ -1,6 +1,7 @@
 """Pixel grid: is there a lattice and is it even (``grid``), and is it the expected one
 (``grid.size``). Two numbers, because an even lattice of the wrong size and an uneven one of the
-right size are different faults."""
+right size are different faults.
+"""
 
 from __future__ import annotations
 

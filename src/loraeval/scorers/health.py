@@ -78,7 +78,8 @@ def _dead_block(rgb: npt.NDArray[np.uint8]) -> list[Fault]:
     """Return the fault of a border block of exact zeros beside a live picture, if any."""
     if rgb[0].any() and rgb[-1].any() and rgb[:, 0].any() and rgb[:, -1].any():
         return []
-    rows, columns = ~rgb.any(axis=(1, 2)), ~rgb.any(axis=(0, 2))
+    rows = np.asarray(~rgb.any(axis=(1, 2)))
+    columns = np.asarray(~rgb.any(axis=(0, 2)))
     worst = max(_border_run(rows) / len(rows), _border_run(columns) / len(columns))
     if worst < 0.25:
         return []
@@ -101,9 +102,8 @@ def file_faults(picture: Picture, size: tuple[int, int] | None) -> list[Fault]:
     if facts.see_through > 0:
         seen = f"{facts.see_through:.1%} of the pixels see-through, laid on white"
         faults.append(Fault("see-through", 1 - facts.see_through, seen))
-    if facts.mode in ("CMYK", "YCbCr", "LAB", "HSV") and facts.mode != "RGB":
-        if not (facts.mode == "YCbCr" and facts.format == "JPEG"):
-            faults.append(Fault(facts.mode, 0.8, "not an RGB image; converted"))
+    if facts.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        faults.append(Fault(facts.mode, 0.8, "not an RGB image; converted"))
     if facts.bits > 8:
         faults.append(Fault(f"{facts.bits}-bit", 0.9, f"{facts.bits} bits a channel; rounded to 8"))
     if facts.profile == "unreadable":

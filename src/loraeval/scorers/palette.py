@@ -15,7 +15,7 @@ from loraeval.images.colour import CLEARLY_ANOTHER, distinct_colours, hex_of_rgb
 from loraeval.images.picture import Picture
 from loraeval.records import Caption, Metric, Score
 from loraeval.scorers.base import ScoreContext
-from loraeval.scorers.palette_layout import ZONES, background_mask, eye_cells, zone_mask
+from loraeval.scorers.palette_layout import ZONES, Layout, layout_of, zone_mask
 from loraeval.scorers.palette_match import (
     Wanted,
     code_distances,
@@ -70,8 +70,13 @@ class PaletteParts:
         return math.exp(logs / total)
 
 
-def palette_parts(cells: Cells, caption: Caption) -> PaletteParts | None:
-    """Return the parts of the palette score of one picture, None where no colour is named."""
+def palette_parts(
+    cells: Cells, caption: Caption, layout: Layout | None = None
+) -> PaletteParts | None:
+    """Return the parts of the palette score of one picture, None where no colour is named.
+
+    ``layout`` is ``layout_of(cells.lab)``, for callers that try many captions on one picture.
+    """
     wanted = wanted_colours(caption)
     named = {one.hex for one in wanted}
     more = tuple(dict.fromkeys(c for c in (*caption.palette, *caption.tail) if c not in named))
@@ -82,18 +87,18 @@ def palette_parts(cells: Cells, caption: Caption) -> PaletteParts | None:
     distances = np.concatenate([wanted_distances(flat, wanted), code_distances(flat, more)])
     nearest = distances.min(axis=1)
     grid = distances.reshape(-1, rows, columns)
-    background = background_mask(cells.lab)
-    bound = [
-        _binding(one, grid[index], cells, background) for index, one in enumerate(wanted)
-    ]
+    layout = layout or layout_of(cells.lab)
+    more_rows = [_missing(code, nearest[len(wanted) + i]) for i, code in enumerate(more)]
+    bound = [_binding(one, grid[index], cells, layout) for index, one in enumerate(wanted)]
     bindings = [float(one["bound"]) for one in bound if one.get("bound") is not None]
     return PaletteParts(
         coverage=float(grade(nearest).mean()),
         explained=float(grade(distances.min(axis=0)).mean()),
-        background=_background(wanted, grid, background, caption.background_kind),
+        background=_background(wanted, grid, layout.background, caption.background_kind),
         binding=float(np.mean(bindings)) if bindings else None,
         full=bool(caption.palette),
-        attributes=bound + [_missing(code, nearest[len(wanted) + i]) for i, code in enumerate(more)],
+        attributes=bound
+        + [_missing(code, nearest[len(wanted) + i]) for i, code in enumerate(more)],
     )
 
 
@@ -126,7 +131,7 @@ def _binding(
     one: Wanted,
     distance: npt.NDArray[np.float32],
     cells: Cells,
-    background: npt.NDArray[np.bool_],
+    layout: Layout,
 ) -> dict[str, Any]:
     """Return the row of details of one wanted colour, measured where it belongs.
 
@@ -137,12 +142,12 @@ def _binding(
     place = np.ones((rows, columns), dtype=bool)
     needed, bound = 1, None
     if one.attribute == "background":
-        place = background
+        place = layout.background
         needed = max(1, int(place.sum()) // 2)
     elif one.attribute in ZONES:
         place, needed = zone_mask(one.attribute, rows, columns)
         if one.attribute == "eyes":
-            place = eye_cells(cells.lab, background)
+            place = layout.eyes
     row: dict[str, Any] = {"attribute": one.attribute, "wanted": one.label}
     if not place.any():
         return {**row, "found": None, "delta_e": None}

@@ -1,5 +1,6 @@
 """Where things are in a portrait: the background by its connection to the border, the face's
-parts by zones of the frame and by what encloses them."""
+parts by zones of the frame and by what encloses them.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +19,20 @@ SAME_FIELD = 10.0
 
 SKIN_LIKE = 10.0
 """CIEDE2000 within which a cell counts as skin once the skin's colour is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The parts of one picture's cells that do not depend on a caption, each (rows, columns)."""
+
+    background: Mask
+    eyes: Mask
+
+
+def layout_of(lab: Lab) -> Layout:
+    """Return the layout of cells in CIELAB, (rows, columns, 3)."""
+    background = background_mask(lab)
+    return Layout(background, eye_cells(lab, background))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +103,9 @@ def background_mask(lab: Lab) -> Mask:
 def eye_cells(lab: Lab, background: Mask) -> Mask:
     """Return the cells that can be eyes, (rows, columns).
 
-    Cells in the eye zone that are not skin but have skin on both sides in their row, where the
-    skin's colour is the commonest in the middle of the face. All of the zone where the face has
-    no such cells.
+    Cells in the eye zone with skin on both sides in their row, skin included (brown eyes on brown
+    skin differ little), where the skin's colour is the commonest in the middle of the face. All
+    of the zone where the face has no such cells.
     """
     rows, columns = lab.shape[:2]
     zone, _ = zone_mask("eyes", rows, columns)
@@ -104,5 +119,5 @@ def eye_cells(lab: Lab, background: Mask) -> Mask:
     skin = ciede2000(lab, among[int(votes.argmax())]) < SKIN_LIKE
     before = np.maximum.accumulate(skin, axis=1)
     after = np.maximum.accumulate(skin[:, ::-1], axis=1)[:, ::-1]
-    enclosed: Mask = zone & ~skin & before & after & ~background
+    enclosed: Mask = zone & before & after & ~background
     return enclosed if np.count_nonzero(enclosed) >= 2 else zone

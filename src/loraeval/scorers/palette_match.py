@@ -46,7 +46,8 @@ def grade(distance: npt.NDArray[np.floating] | float) -> Floats:
     [1.0, 0.75, 0.5, 0.04]
     """
     ratio = np.asarray(distance, np.float32) / np.float32(HALF_DISTANCE)
-    return 1 / (1 + ratio * ratio)
+    graded: Floats = np.float32(1) / (1 + ratio * ratio)
+    return graded
 
 
 def wanted_colours(caption: Caption) -> tuple[Wanted, ...]:
