@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 from skimage import data
 
 from loraeval.images.picture import open_picture, picture_from_array
@@ -248,3 +248,13 @@ def test_real_renders_stand_above_every_photograph(punks):
     assert min(art) > found["SDXL_PERFECT"][0] > np.median(photos)
     assert np.mean(found["SDXL_civitai_V1"]) > np.mean(found["SD15_PERFECT"]) - 0.02
     assert found["broken_black"] == [None, None]
+
+
+def test_the_four_controls_come_out_in_order():
+    """True pixel art, the same degraded, a photograph, an all-black picture."""
+    clean = render_pixel_art(scene(42), 512)
+    blurred = Image.fromarray(clean).filter(ImageFilter.GaussianBlur(4))
+    noise = np.random.default_rng(0).normal(0, 10, clean.shape)
+    degraded = np.clip(np.rint(np.asarray(blurred) + noise), 0, 255).astype(np.uint8)
+    assert realism(clean) > realism(degraded) + 0.1 > realism(photo("chelsea")) + 0.1
+    assert realism(np.zeros_like(clean)) is None
