@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: install demo test lint types unit clean
+.PHONY: install demo test lint types unit clean real-scores real-baseline readme-chart
 
 install: $(VENV)/installed
 
@@ -19,7 +19,26 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/python tools/demo.py
+	$(BIN)/loraeval run demo/checkpoints/demo_perfect-000010.safetensors --baseline demo_perfect --out runs/demo
+
+# The seed's real renders, where you have them: scores, the committed baseline, the README's chart.
+PUNKS ?= ../shared/data/bespoke_punks
+REAL := runs/punks
+
+real-scores: install
+	$(BIN)/loraeval score $(PUNKS)/renders.jsonl --lattice 24x24 --encoder efficientnet-lite0 \
+	  --reference $(PUNKS)/training --save-reference $(REAL)/reference.json --out $(REAL)/scores.jsonl
+
+real-baseline: real-scores
+	$(BIN)/loraeval params docs/examples/seed_runs/SD15_PERFECT.toml --json --out $(REAL)/parameters.json
+	$(BIN)/loraeval baseline freeze SD15_PERFECT --scores $(REAL)/scores.jsonl --replace \
+	  --select 'run=SD15_PERFECT,epoch=7-9' --profile recipes/profiles/pixel_24x24.toml \
+	  --parameters $(REAL)/parameters.json --reference $(REAL)/reference.json \
+	  --source "renders of SD15_PERFECT by its author, epochs 7 to 9, no fixed seed in 7 and 9"
+
+readme-chart: real-scores
+	$(BIN)/loraeval chart --scores $(REAL)/scores.jsonl --run SD15_PERFECT --baseline SD15_PERFECT \
+	  --out reports/SD15_PERFECT
 
 test: install lint types unit
 
