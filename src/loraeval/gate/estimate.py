@@ -66,7 +66,7 @@ def hall_limit(limit: float, skewness: Floats) -> Floats:
     in the harmless direction is taken as 0, so the bound is never nearer than the symmetric one.
 
     >>> hall_limit(2.0, np.array([0.0, -0.1])).round(3).tolist()
-    [2.0, 2.189]
+    [2.0, 2.17]
     """
     bent = np.minimum(skewness, -1e-6)
     inner = np.cbrt(1 + bent * (limit - bent / 6))
