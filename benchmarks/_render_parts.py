@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from _render_steps import loras, prompts, recipe
+from benchmarks._render_steps import loras, prompts, recipe
 
 
 def timed(call: Callable[[], object], repeats: int = 5, warm: int = 2) -> float:
@@ -46,7 +46,7 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     engine = sd.Engine(resolved, "cuda:0")
     result: dict[str, Any] = {"load_s": time.perf_counter() - start}
     unet = engine.pipe.unet
-    text = engine.embed("a portrait", 1, None)
+    text = engine.embed(["a portrait"], 1, None)[0]
     size = resolved.width // 8
 
     def step(count: int, *, channels_last: bool = True) -> Callable[[], object]:
@@ -124,8 +124,7 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
         encode_png(image.numpy(), "{}")
     result["png_s_per_image"] = (time.perf_counter() - begin) / len(pixels)
     begin = time.perf_counter()
-    for prompt in prompts(8):
-        engine.embed(prompt.text, 1, None)
+    engine.embed([prompt.text for prompt in prompts(8)], 1, None)
     torch.cuda.synchronize()
     result["text_s_per_prompt"] = (time.perf_counter() - begin) / 8
     engine.pipe.load_lora_weights(path)
@@ -136,7 +135,8 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
 
 def numerics(work: Path, images: int) -> dict[str, Any]:
     """Compare 8-bit images: other batch sizes, again, and the LoRA in the weights or beside them,
-    each against float32."""
+    each against float32.
+    """
     import torch
 
     from loraeval.render import sd

@@ -1,8 +1,8 @@
 """Measure the renderer on this machine's GPU against the plain loop that people write.
 
-    python benchmarks/render.py                 # everything, about 9 minutes on an H200
-    python benchmarks/render.py --only gpus     # two or more GPUs against one
+    python benchmarks/render.py
 
+With two GPUs the steps for one GPU run side by side, then both GPUs against one.
 Base models and LoRAs have random weights and full size (speed does not depend on weights); nothing is
 fetched. Each step is its own process, so that a cold start is cold. Results are written after every
 step to benchmarks/results/render.json, the table to benchmarks/README.md.
@@ -10,79 +10,135 @@ step to benchmarks/results/render.json, the table to benchmarks/README.md.
 
 from __future__ import annotations
 
+import sys
+
+# The checkout, not this folder, is where imports start: a benchmark may be called as a module of
+# the standard library is.
+sys.path[0] = str(__file__).rpartition("benchmarks")[0] or "."
+
 import argparse
-import datetime
+import contextlib
+import datetime as dt
 import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from _render_table import write_table
+from benchmarks._render_table import write_table
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "render.json"
 
-ONE_GPU: list[tuple[str, list[str], int]] = [
-    ("build sd15", ["build"], 90),
-    ("loop sd15", ["loop", "--images", "8"], 120),
-    ("ours sd15 cold", ["ours"], 260),
-    ("ours sd15 warm", ["ours"], 200),
-    ("parts sd15", ["parts", "--how", "eager"], 120),
-    ("build sdxl", ["build", "--family", "sdxl"], 120),
-    ("loop sdxl", ["loop", "--family", "sdxl", "--images", "3"], 120),
-    ("ours sdxl", ["ours", "--family", "sdxl", "--epochs", "2", "--images", "12"], 150),
-    ("parts sd15 compiled", ["parts", "--how", "compiled"], 150),
-    ("numerics sd15", ["numerics", "--images", "16"], 120),
-    ("ours sd15 eager", ["ours", "--how", "eager", "--epochs", "3"], 120),
+Step = tuple[str, list[str], int]
+FIRST: list[Step] = [("build sd15", ["build"], 90)]
+CHAINS: list[list[Step]] = [
+    [
+        ("loop sd15", ["loop", "--images", "6"], 120),
+        ("ours sd15 cold", ["ours"], 150),
+        ("ours sd15 warm", ["ours"], 120),
+    ],
+    [
+        ("ours sd15 flash", ["ours", "--sdpa", "flash"], 150),
+        ("build sdxl", ["build", "--family", "sdxl"], 120),
+        ("loop sdxl", ["loop", "--family", "sdxl", "--images", "3"], 90),
+        ("ours sdxl", ["ours", "--family", "sdxl", "--epochs", "2", "--images", "12"], 120),
+    ],
 ]
-MANY_GPUS: list[tuple[str, list[str], int]] = [
-    ("build sd15", ["build"], 90),
-    ("one GPU", ["ours", "--how", "eager", "--epochs", "3"], 120),
-    ("all GPUs", ["ours", "--how", "eager", "--epochs", "6", "--devices", "all"], 150),
+"""Steps in order; with two GPUs the chains run side by side, each on its own GPU."""
+LAST: list[list[Step]] = [
+    [("one GPU", ["ours", "--how", "eager", "--epochs", "3"], 60)],
+    [("all GPUs", ["ours", "--how", "eager", "--epochs", "6", "--devices", "all"], 75)],
+]
+MORE: list[Step] = [
+    ("parts sd15", ["parts", "--how", "eager"], 120),
+    ("numerics sd15", ["numerics", "--images", "16"], 120),
 ]
 
 
 def main() -> int:
-    """Run the steps in order, the most important first; keep what is done if time runs out."""
+    """Run the steps, the most important first; keep what is done if time runs out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("one", "gpus"), default="one")
-    parser.add_argument("--seconds", type=float, default=1e9, help="start no step after this")
+    parser.add_argument("--seconds", type=float, default=1e6, help="stop steps after this")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--skip", default="", help="steps to leave out, by commas")
+    parser.add_argument("--tests", type=Path, help="run the GPU tests beside the last steps")
     args = parser.parse_args()
-    start = time.monotonic()
-    results: dict[str, Any] = read(args.out)
-    steps = ONE_GPU if args.only == "one" else MANY_GPUS
-    with tempfile.TemporaryDirectory() as folder:
-        for name, words, limit in steps:
-            if name in args.skip.split(","):
-                continue
-            if time.monotonic() - start > args.seconds:
-                print(f"== {name}: no time left", flush=True)
-                continue
-            label = name if args.only == "one" else f"gpus: {name}"
-            limit = min(limit, int(args.seconds + 60 - (time.monotonic() - start)))
-            results["steps"][label] = run(words, Path(folder), limit)
-            print(f"== {label}: {json.dumps(results['steps'][label])[:1500]}", flush=True)
-            results["machines"][args.only] = machine()
-            save(args.out, results)
+    import torch
+
+    gpus = torch.cuda.device_count()
+    clock = Clock(args.seconds)
+    results: dict[str, Any] = {"machine": machine(), "steps": {}}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(max(2, gpus)) as pool:
+        work = Path(folder)
+
+        def chain(steps: list[Step], gpu: int) -> None:
+            for name, words, limit in steps:
+                cache = work / f"compile-{gpu}"
+                limit = min(limit, clock.left())
+                result = run(words, work, limit, str(gpu), cache) if limit > 5 else NO_TIME
+                results["steps"][name] = result
+                print(f"== {clock.now():.0f} s, {name}: {json.dumps(result)[:900]}", flush=True)
+                save(args.out, results)
+
+        chain(FIRST, 0)
+        if gpus > 1:
+            list(pool.map(chain, CHAINS, (0, 1)))
+            tests = pool.submit(gpu_tests, args.tests, clock) if args.tests else None
+            chain(LAST[0], 0)
+            if tests is not None:
+                print(tests.result(), flush=True)
+            chain(LAST[1], -1)
+        else:
+            for steps in CHAINS:
+                chain(steps, 0)
+        chain(MORE, 0)
     if args.out == RESULTS:
         write_table(results, HERE / "README.md")
     return 0
 
 
-def run(words: list[str], work: Path, limit: int) -> dict[str, Any]:
+NO_TIME = {"error": "not run: no time was left"}
+
+
+class Clock:
+    """Seconds since the start, and those left."""
+
+    def __init__(self, seconds: float) -> None:
+        self.start, self.seconds = time.monotonic(), seconds
+
+    def now(self) -> float:
+        """Return the seconds since the start."""
+        return time.monotonic() - self.start
+
+    def left(self) -> int:
+        """Return the whole seconds left."""
+        return int(self.seconds - self.now())
+
+
+def gpu_tests(log: Path, clock: Clock) -> str:
+    """Run the GPU tests on the second GPU; return the end of what they print."""
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", str(HERE.parent / "tests" / "gpu"),
+               "-q", "-W", "default", "-s", "-p", "no:cacheprovider"]  # fmt: skip
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "1"}
+    with log.open("w") as file, contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False,
+                       timeout=max(5, min(75, clock.left() - 45)))  # fmt: skip
+    return log.read_text()[-2500:]
+
+
+def run(words: list[str], work: Path, limit: int, gpu: str, cache: Path) -> dict[str, Any]:
     """Run one step in its own process; return its result, or what went wrong."""
     import torch
 
     words = [word if word != "all" else every_gpu(torch.cuda.device_count()) for word in words]
     command = [sys.executable, str(HERE / "_render_steps.py"), *words, "--work", str(work)]
-    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(work / "compile")}
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(cache)}
+    if gpu != "-1":
+        environment["CUDA_VISIBLE_DEVICES"] = gpu
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=limit, check=False
@@ -90,20 +146,14 @@ def run(words: list[str], work: Path, limit: int) -> dict[str, Any]:
     except subprocess.TimeoutExpired as error:
         return {"error": f"stopped after {limit} s", "tail": str(error.stdout or b"")[-1500:]}
     if done.returncode:
-        return {"error": f"exit {done.returncode}", "tail": (done.stdout + done.stderr)[-2500:]}
-    return json.loads(done.stdout.strip().splitlines()[-1])
+        return {"error": f"exit {done.returncode}", "tail": (done.stdout + done.stderr)[-2000:]}
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
 
 
 def every_gpu(count: int) -> str:
     """Return ``cuda:0,cuda:1,…``."""
     return ",".join(f"cuda:{index}" for index in range(count))
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return earlier results, so that the two kinds of run share one file."""
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    return {"steps": {}, "machines": {}}
 
 
 def machine() -> dict[str, Any]:
@@ -112,7 +162,7 @@ def machine() -> dict[str, Any]:
     import torch
 
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "gpus": torch.cuda.device_count(),
         "cpus": os.cpu_count(),

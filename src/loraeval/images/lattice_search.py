@@ -119,7 +119,8 @@ def candidate_periods(profile: Profile) -> Floats:
     inside = np.arange(len(lags)) >= MIN_PERIOD
     temporal = _local_maxima(lags, inside)[:4]
     found = np.concatenate([spectral, temporal])
-    return found[(found >= MIN_PERIOD) & (found <= length / MIN_LINES)]
+    fitting: Floats = found[(found >= MIN_PERIOD) & (found <= length / MIN_LINES)]
+    return fitting
 
 
 def distinct(periods: Floats) -> Floats:

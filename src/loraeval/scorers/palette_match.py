@@ -46,8 +46,8 @@ def grade(distance: npt.NDArray[np.floating] | float) -> Floats:
     [1.0, 0.75, 0.5, 0.04]
     """
     ratio = np.asarray(distance, np.float32) / np.float32(HALF_DISTANCE)
-    graded: Floats = np.float32(1) / (1 + ratio * ratio)
-    return graded
+    graded = 1 / (1 + ratio * ratio)
+    return np.asarray(graded, dtype=np.float32)
 
 
 def wanted_colours(caption: Caption) -> tuple[Wanted, ...]:
