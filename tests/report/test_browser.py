@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 from PIL import Image
 
 from loraeval.report.html import write_report
+from loraeval.report.pictures import find_image
+from loraeval.report.rating_server import RatingServer, RatingSession
+from loraeval.report.ratings import make_pairs, read_ratings
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -231,3 +235,38 @@ def test_exact_pixels_beside_the_page_and_a_copy_where_they_are_gone(browser, tm
             "document.getElementById('viewer-note').textContent.includes('not beside this page')"
         )
         assert found.page.evaluate("document.getElementById('picture').naturalWidth") > 0
+
+
+def test_rating_by_keyboard_is_stored_and_blind(browser, tmp_path, study):
+    from playwright.sync_api import expect
+
+    pairs = make_pairs(study.rows[:3], study.baseline.rows, seed=2)
+    store = tmp_path / "ratings.jsonl"
+    session = RatingSession(
+        pairs, {}, store,
+        lambda p: (find_image(study.images, p.candidate.image),
+                   find_image(study.baseline.images, p.baseline.image)),
+        lambda: "the agreement",
+    )  # fmt: skip
+    with RatingServer(session) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        page = browser.new_page()
+        errors, asked = [], []
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("request", lambda r: asked.append(r.url))
+        page.goto(server.address)
+        for number, key in enumerate(["ArrowLeft", "ArrowRight", "ArrowDown"]):
+            expect(page.locator("#progress")).to_contain_text(f"{number} of 3")
+            expect(page.locator("#left")).to_have_js_property("naturalWidth", 96)
+            assert "epoch" not in page.content()
+            page.keyboard.press(key)
+        page.wait_for_selector("#end:not([hidden])")
+        assert page.locator("#summary").inner_text() == "the agreement"
+        server.shutdown()
+        thread.join()
+        page.close()
+    assert len(read_ratings(store)) == 3
+    base = f"http://127.0.0.1:{server.server_address[1]}/"
+    assert all(url.startswith(base) for url in asked)
+    assert errors == []

@@ -70,7 +70,8 @@ def test_report_gates_shows_and_announces(place, frozen, study, capsys, monkeypa
     assert page.count('id="view-') == 20 + 5
     assert "checkpoints pass against GOLD" in page
     said = capsys.readouterr().out
-    assert re.search(r"^::(error|warning) title=STUDY-000001\.safetensors%3A \w+", said, re.MULTILINE)
+    blamed = r"^::(error|warning) title=STUDY-000001\.safetensors%3A \w+"
+    assert re.search(blamed, said, re.MULTILINE)
     assert "```mermaid" in (place / "job.md").read_text()
 
 
