@@ -237,10 +237,11 @@ def axis_domain(
     low, high = min(marks), max(marks)
     spare = max(0.06 * (high - low), (MIN_SPAN - (high - low)) / 2, 0.005)
     low, high = low - spare, high + spare
-    if high > 1.01:
-        low, high = low - (high - 1.01), 1.01
-    if low < -0.01:
-        low, high = -0.01, min(1.01, high + (-0.01 - low))
+    air = max(0.01, 0.05 * (high - low))  # the labels of 0 and 1 stay inside of the panel
+    if high > 1 + air:
+        low, high = low - (high - 1 - air), 1 + air
+    if low < -air:
+        low, high = -air, min(1 + air, high + (-air - low))
     return round(low, 4), round(high, 4)
 
 

@@ -57,9 +57,13 @@
     byId("viewer-scores").replaceChildren(...sorted.map(([name, value]) => {
       const line = document.createElement("tr");
       line.append(element("th", name, { scope: "row" }));
-      line.append(element("td", value === null ? `no score: ${shot.reasons[name] ?? "no reason given"}` : number(value, 3)));
+      if (value === null) {
+        line.append(element("td", `no score: ${shot.reasons[name] ?? "no reason given"}`, { colspan: "2" }));
+        return line;
+      }
       const theirs = base?.scores[name] ?? null;
-      line.append(element("td", theirs === null ? "" : `baseline ${number(theirs, 3)}`));
+      line.append(element("td", number(value, 3), { class: "n" }));
+      line.append(element("td", theirs === null ? "" : `baseline ${number(theirs, 3)}`, { class: "n" }));
       return line;
     }));
   }
