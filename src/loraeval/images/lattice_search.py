@@ -126,7 +126,8 @@ def candidate_periods(profile: Profile) -> Floats:
 def distinct(periods: Floats) -> Floats:
     """Return ``periods`` without those within 1 % of an earlier one."""
     near = np.abs(np.log(periods[:, None] / periods[None, :])) < 0.01
-    return periods[~np.any(np.tril(near, -1), axis=1)]
+    kept: Floats = periods[~np.any(np.tril(near, -1), axis=1)]
+    return kept
 
 
 def _local_maxima(values: Floats, inside: npt.NDArray[np.bool_]) -> Floats:
