@@ -26,8 +26,8 @@ from loraeval.report.ratings import Choice, Pair, Rating, rating_of, write_ratin
 HOST = "127.0.0.1"
 MAX_BODY_BYTES = 4096
 POLICY = (
-    "default-src 'none'; img-src 'self' data:; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; img-src 'self' data:; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 

@@ -5,7 +5,7 @@ const loraeval = (() => {
   const read = (id) => JSON.parse(byId(id).textContent);
   const shots = new Map(read("shots").map((shot) => [shot.number, shot]));
   const means = read("means");
-  const gated = Object.keys(means);
+  const gated = Object.keys(means).filter((name) => !name.includes("."));
   const table = byId("images");
   const lines = [...table.tBodies[0].rows];
   const metric = byId("metric");
