@@ -1,7 +1,6 @@
-# ruff: noqa: A005
 """Time and memory of ``loraeval inspect`` on LoRA files up to 1.7 GB.
 
-Run: ``python benchmarks/inspect.py``. Writes benchmarks/results/inspect.json and the table in
+Run: ``python benchmarks/lora_reading.py``. Writes benchmarks/results/lora_reading.json and the table in
 benchmarks/README.md. Files have sd-scripts' real names and shapes; the numbers in them are random
 where the file is small and zero (a sparse file) where it is large, as only a few are read.
 """
@@ -19,14 +18,10 @@ import tempfile
 import time
 from pathlib import Path
 
-# This file is called like a module of the standard library, which numpy imports: keep its folder
-# off the path.
-sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != Path(__file__).resolve().parent]
-
-from loraeval import __version__  # noqa: E402
-from loraeval.checkpoints.layout import lora_modules  # noqa: E402
-from loraeval.testing.kohya_files import write_lora  # noqa: E402
-from loraeval.testing.kohya_metadata import kohya_metadata  # noqa: E402
+from loraeval import __version__
+from loraeval.checkpoints.layout import lora_modules
+from loraeval.testing.kohya_files import write_lora
+from loraeval.testing.kohya_metadata import kohya_metadata
 
 ROOT = Path(__file__).resolve().parent.parent
 CALLS = 7
@@ -112,11 +107,11 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "python": platform.python_version(), "loraeval": __version__, "rows": rows,
     }  # fmt: skip
-    out = ROOT / "benchmarks" / "results" / "inspect.json"
+    out = ROOT / "benchmarks" / "results" / "lora_reading.json"
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     intro = (
-        f"`python benchmarks/inspect.py`: median of {CALLS} fresh processes, {result['machine']}, "
+        f"`python benchmarks/lora_reading.py`: median of {CALLS} fresh processes, {result['machine']}, "
         f"Python {result['python']}, {result['date']}. The time is that of the command in a "
         "running interpreter, imports included; files up to 128 MiB are read whole."
     )
