@@ -39,10 +39,12 @@ def render_and_score(
     """
     seeds = renderer.recipe.seeds
     renders = _in_order(renderer.render(checkpoints, prompts, seeds), checkpoints, prompts)
+    made: dict[tuple[str, int | None], Path] = {}
     if bases:
         grid = [(prompt, seed) for prompt in prompts.prompts for seed in seeds]
         made = {(r.prompt.id, r.seed): r.image for r in renderer.render_jobs(None, grid)}
-        renders = [with_base(render, made) for render in renders]
+    # Not what the store happens to hold: the same run must give the same scores again.
+    renders = [with_base(render, made) for render in renders]
     folder.mkdir(parents=True, exist_ok=True)
     _show_images(renders, folder)
     manifest = "".join(json.dumps(manifest_row(r), ensure_ascii=False) + "\n" for r in renders)
