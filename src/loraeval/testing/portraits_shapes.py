@@ -88,10 +88,6 @@ def face_size(genes: Genes) -> tuple[float, float]:
 Drawer = Callable[[Canvas, Genes], None]
 
 
-def _no(_canvas: Canvas, _genes: Genes) -> None:
-    """Draw nothing."""
-
-
 def draw_background(c: Canvas, genes: Genes) -> None:
     """Draw the backdrop; its second tone is the slot ``background2``."""
     kind, a, b, _ = genes.background

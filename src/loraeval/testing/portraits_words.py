@@ -30,6 +30,13 @@ JEWELLERY = ("stud", "hoop", "drop earring", "necklace", "chain", "pendant", "ch
 BACKGROUNDS = ("solid", "split", "gradient", "checkered")
 STYLE_TAIL = ("crisp pixel edges", "flat color blocks", "old game portrait")
 
+COLOUR_WORDS = {
+    "red": "d02525", "orange": "e8842a", "yellow": "ecd93a", "green": "2f9e3a", "teal": "2aa198",
+    "blue": "2f5fd0", "purple": "7b3fb5", "pink": "e87aad", "brown": "7a4a21", "black": "151515",
+    "white": "f4f4f4", "grey": "858585",
+}  # fmt: skip
+"""Plain names and the colour each stands for."""
+
 GRAMMAR = {
     "background": "background", "hair": "hair", "eyes": "eyes", "lips": "lips", "skin": "skin",
     "clothing": "clothing", "headwear": "accessory", "eyewear": "accessory",
@@ -171,11 +178,15 @@ def compose(
     return text, tuple(named)
 
 
+def nearest_name(colour: Sequence[int], names: Mapping[str, str]) -> str:
+    """Return the name (name to hex code) whose colour is nearest by squared RGB distance."""
+
+    def far(name: str) -> int:
+        return sum((a - b) ** 2 for a, b in zip(colour, to_rgb(names[name]), strict=True))
+
+    return min(names, key=far)
+
+
 def metal_of(colour: Sequence[int]) -> str:
-    """Return the metal whose colour is nearest (squared RGB distance)."""
-    return min(
-        METAL,
-        key=lambda name: sum(
-            (a - b) ** 2 for a, b in zip(colour, to_rgb(METAL[name]), strict=True)
-        ),
-    )
+    """Return the metal whose colour is nearest."""
+    return nearest_name(colour, METAL)
