@@ -165,9 +165,9 @@ def _up(cells: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 
 GRID, PALETTE = ("grid",), ("palette",)
 DEFECTS = (
-    Defect("Gaussian blur, sigma px", GRID, (1, 2, 4, 6, 9), lambda s, r, x, k: blur(r, x)),
-    Defect("JPEG quality", GRID, (90, 60, 30, 12, 4), lambda s, r, x, k: jpeg(r, int(x))),
-    Defect("pixel noise, levels", GRID, (2, 5, 10, 20, 40), lambda s, r, x, k: add_noise(r, x, k)),
+    Defect("Gaussian blur, sigma px", GRID, (1, 2, 4, 6, 9), lambda _s, r, x, _k: blur(r, x)),
+    Defect("JPEG quality", GRID, (90, 60, 30, 12, 4), lambda _s, r, x, _k: jpeg(r, int(x))),
+    Defect("pixel noise, levels", GRID, (2, 5, 10, 20, 40), lambda _s, r, x, k: add_noise(r, x, k)),
     Defect("palette shift, levels", PALETTE, (6, 12, 24, 48, 90), _palette_shift),
     Defect(
         "background hue swap, share",

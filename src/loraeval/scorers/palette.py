@@ -88,7 +88,6 @@ def palette_parts(
     nearest = distances.min(axis=1)
     grid = distances.reshape(-1, rows, columns)
     layout = layout or layout_of(cells.lab)
-    more_rows = [_missing(code, nearest[len(wanted) + i]) for i, code in enumerate(more)]
     bound = [_binding(one, grid[index], cells, layout) for index, one in enumerate(wanted)]
     bindings = [float(one["bound"]) for one in bound if one.get("bound") is not None]
     return PaletteParts(
