@@ -281,3 +281,13 @@ def test_any_text_gives_a_set_or_one_sentence(parse) -> None:  # type: ignore[no
         assert "\n" not in message
 
     check()
+
+
+def test_a_set_called_as_a_folder_beside_it_is_still_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "prompts" / "demo.toml").write_text('[[prompt]]\nid = "a"\ntext = "blue"\n')
+    monkeypatch.chdir(tmp_path)
+    assert [prompt.id for prompt in read_prompts("demo").prompts] == ["a"]

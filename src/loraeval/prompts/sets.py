@@ -35,8 +35,11 @@ def read_prompts(path_or_name: str | Path) -> PromptSet:
         exists = path.exists()
     except (OSError, ValueError):  # a name too long, a NUL
         exists = False
-    if not exists:
-        path = _named(str(path_or_name))
+    named = _named(str(path_or_name)) if isinstance(path_or_name, str) else None
+    if named is not None and not path.is_file():  # a set called as a folder here wins over it
+        path = named
+    elif not exists:
+        raise _unknown(str(path_or_name))
     if path.is_dir():
         return read_caption_folder(path)
     parse = _PARSERS.get(path.suffix.lower())
@@ -56,13 +59,17 @@ def prompt_folders() -> list[Path]:
     return [place for place in places if place.is_dir()]
 
 
-def _named(name: str) -> Path:
+def _named(name: str) -> Path | None:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         for folder in prompt_folders():
             path = folder / f"{name}.toml"
             if path.is_file():
                 return path
+    return None
+
+
+def _unknown(name: str) -> PromptError:
     sets = sorted({path.stem for folder in prompt_folders() for path in folder.glob("*.toml")})
     close = difflib.get_close_matches(name[:100], sets, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known sets: {', '.join(sets) or 'none'}"
-    raise PromptError(f"{clean(name)}: no such prompt set, neither a path nor a name; {hint}")
+    return PromptError(f"{clean(name)}: no such prompt set, neither a path nor a name; {hint}")
