@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import CheckpointError
+from loraeval.prompts.limits import read_text
 from loraeval.records import Family, digest_of
+from loraeval.render.base_safety import check_folder, pickles_allowed
 
 if TYPE_CHECKING:
     from loraeval.render.store import Store
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 _KEPT = (".safetensors", ".bin", ".json", ".txt")
+MAX_JSON_BYTES = 4 << 20
+"""A longer configuration of a base model is refused unread."""
 _CLASSES: dict[str, Family] = {
     "StableDiffusionPipeline": "sd15",
     "StableDiffusionXLPipeline": "sdxl",
@@ -38,17 +42,21 @@ def locate_base(base_model: str, *, offline: bool = False) -> Path:
 
     A hub id is taken from the local cache; what is missing there is fetched, unless ``offline`` or
     ``HF_HUB_OFFLINE`` is set. Raises ``CheckpointError`` where there is nothing to load, for a
-    pickled ``.ckpt`` (it can run code; ``LORAEVAL_ALLOW_CKPT=1`` loads it with weights only).
+    pickled ``.ckpt`` (it can run code; ``LORAEVAL_ALLOW_CKPT=1`` loads it with weights only), and
+    for a folder with pickled weights or code of its own.
     """
     path = Path(base_model).expanduser()
     if path.is_dir():
         if not (path / "model_index.json").is_file():
-            raise CheckpointError(f"{path}: expected a diffusers folder, it has no model_index.json")
+            raise CheckpointError(
+                f"{path}: expected a diffusers folder, it has no model_index.json"
+            )
+        check_folder(path, read_json(path / "model_index.json"))
         return path
     if path.is_file():
         if path.suffix == ".safetensors":
             return path
-        if path.suffix == ".ckpt" and os.environ.get("LORAEVAL_ALLOW_CKPT") == "1":
+        if path.suffix == ".ckpt" and pickles_allowed():
             return path
         raise CheckpointError(
             f"{path}: expected .safetensors; a pickle can run code when it is loaded, "
@@ -56,7 +64,9 @@ def locate_base(base_model: str, *, offline: bool = False) -> Path:
         )
     if _HUB_ID.fullmatch(base_model):
         return _from_hub(base_model, offline)
-    raise CheckpointError(f"{base_model}: no such base model; give a diffusers folder, file or hub id")
+    raise CheckpointError(
+        f"{base_model}: no such base model; give a diffusers folder, file or hub id"
+    )
 
 
 def base_family(base: Path) -> Family:
@@ -101,8 +111,8 @@ def base_hash(base: Path, store: Store | None = None) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in ``path``. Raises ``CheckpointError`` for anything else."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(read_text(path, CheckpointError, MAX_JSON_BYTES))
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot read this configuration ({error})") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: expected a JSON object")
@@ -127,9 +137,7 @@ def _from_hub(base_model: str, offline: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(base_model, allow_patterns=HUB_FILES, local_files_only=True)
-        )
+        return Path(snapshot_download(base_model, allow_patterns=HUB_FILES, local_files_only=True))
     except (LocalEntryNotFoundError, OSError):
         unset = os.environ.get("HF_HUB_OFFLINE", "0").lower() not in ("1", "true", "yes", "on")
         if offline or not unset:

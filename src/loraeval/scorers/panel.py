@@ -8,9 +8,8 @@ be read costs its own row only: health 0 with the fault, every other metric unsc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 
 BATCH = 16
 """Pictures held in memory and embedded at a time."""
+
+BATCH_BYTES = BATCH * 1024 * 1024 * 3
+"""Bytes of pixels at which a batch is full: few pictures where they are very large."""
 
 BASES_KEPT = 64
 """Pictures of the base model held at a time, the oldest dropped first: a run has thousands."""
@@ -60,14 +62,22 @@ class Panel:
         """Every metric of every scorer, in order."""
         return tuple(metric for scorer in self.scorers for metric in scorer.metrics)
 
-    def score(self, renders: Iterable[Render]) -> Iterator[ScoreRow]:
-        """Yield one row a render, in order, reading ``BATCH`` images at a time."""
-        stream = iter(renders)
-        while batch := list(islice(stream, BATCH)):
-            opened = [_open(render) for render in batch]
-            self._embed([picture for picture in opened if isinstance(picture, Picture)])
-            for render, picture in zip(batch, opened, strict=True):
-                yield self._row(render, picture)
+    def score(
+        self,
+        renders: Iterable[Render],
+        seen: Callable[[Render, Picture], None] | None = None,
+    ) -> Iterator[ScoreRow]:
+        """Yield one row a render, in order, reading ``BATCH`` images at a time.
+
+        ``seen`` is called with every picture after it was scored, its features filled in.
+        """
+        for batch in _batches(renders):
+            self._embed([picture for _, picture in batch if isinstance(picture, Picture)])
+            for render, picture in batch:
+                row = self._row(render, picture)
+                if seen is not None and isinstance(picture, Picture):
+                    seen(render, picture)
+                yield row
 
     def _embed(self, pictures: Sequence[Picture]) -> None:
         if self.encoder is not None and pictures:
@@ -157,6 +167,21 @@ def effect_of_lora(picture: np.ndarray[Any, Any], base: np.ndarray[Any, Any]) ->
         "max_difference": largest,
         "mean_difference": round(float(difference.mean()), 4),
     }
+
+
+def _batches(renders: Iterable[Render]) -> Iterator[list[tuple[Render, Picture | ImageError]]]:
+    """Open ``renders`` and yield them in batches, bounded by number and by pixels."""
+    batch: list[tuple[Render, Picture | ImageError]] = []
+    held = 0
+    for render in renders:
+        picture = _open(render)
+        batch.append((render, picture))
+        held += picture.rgb.nbytes if isinstance(picture, Picture) else 0
+        if len(batch) == BATCH or held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def _open(render: Render) -> Picture | ImageError:
