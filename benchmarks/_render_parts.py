@@ -109,7 +109,7 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     begin = time.perf_counter()
     lora = read_lora(path)
     result["lora_read_s"] = time.perf_counter() - begin
-    swapper = engine._swapper
+    swapper = engine._swapper  # noqa: SLF001
     swapper.apply(lora, 1.0)
     result["lora_swap_s"] = timed(lambda: swapper.apply(lora, 1.0), 3)
     with sdpa_kernel(best, set_priority=True):
@@ -117,7 +117,7 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     swapper.apply(None)
     latents = sd.initial_noise(2, (8, 4, size, size)).to("cuda", torch.float16)
     result["decode_s_per_image"] = timed(lambda: engine.decode(latents)) / 8
-    pixels = engine._to_host([], latents, engine.decode(latents)).pixels
+    pixels = engine._to_host([], latents, engine.decode(latents)).pixels  # noqa: SLF001
     torch.cuda.synchronize()
     begin = time.perf_counter()
     for image in pixels:
@@ -171,9 +171,9 @@ def numerics(work: Path, images: int) -> dict[str, Any]:
         "spread of the images": float(whole.float().std()),
     }
     print(result, flush=True)
-    engine._swapper.apply(None)
+    engine._swapper.apply(None)  # noqa: SLF001
     engine.pipe.load_lora_weights(path)
-    engine._text = ("peft", 1.0)
+    engine._text = ("peft", 1.0)  # noqa: SLF001
     engine.use = lambda *_: None  # type: ignore[method-assign]
     attached = render(engine, images)
     del engine

@@ -80,7 +80,7 @@ def vae_config(family: Family) -> dict[str, Any]:
     }
 
 
-def text_config(family: Family, part: str) -> dict[str, Any]:
+def text_config(part: str) -> dict[str, Any]:
     """Return the configuration of ``text_encoder`` or ``text_encoder_2``."""
     second = part == "text_encoder_2"
     return {
@@ -110,10 +110,10 @@ def write_configs(folder: Path, family: Family) -> Path:
         "scheduler": ["diffusers", _SCHEDULER["_class_name"]],
     }
     for part in parts:
-        kind = text_config(family, part)["architectures"][0]
+        kind = text_config(part)["architectures"][0]
         index[part] = ["transformers", kind]
         index[part.replace("text_encoder", "tokenizer")] = ["transformers", "CLIPTokenizer"]
-        _write(folder / part / "config.json", text_config(family, part))
+        _write(folder / part / "config.json", text_config(part))
         pad = "!" if part == "text_encoder_2" else "<|endoftext|>"
         clip_tokenizer(pad).save_pretrained(folder / part.replace("text_encoder", "tokenizer"))
     if xl:
@@ -150,7 +150,8 @@ def clip_tokenizer(pad_token: str = "<|endoftext|>") -> Any:  # noqa: S107 - not
 
 def _byte_letters() -> list[str]:
     """Return the 256 characters that stand for bytes in CLIP's vocabulary, in its order: the
-    printable Latin-1 characters as themselves, the rest from U+0100 on."""
+    printable Latin-1 characters as themselves, the rest from U+0100 on.
+    """
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in plain]
     return [chr(byte) for byte in plain] + [chr(256 + index) for index in range(len(rest))]

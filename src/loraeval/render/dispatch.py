@@ -37,7 +37,8 @@ class Event:
 class Crew(Protocol):
     """Workers that take units. ``wait`` blocks for the next event; a user's mistake found by a
     worker (a ``LoraevalError``) is raised by it. ``replace`` starts a new worker in the place of a
-    dead one and returns whether it could."""
+    dead one and returns whether it could.
+    """
 
     size: int
 
@@ -105,7 +106,8 @@ class Dispatcher:
             job = self.units[index][0]
             if self._tries[index] >= MAX_TRIES:
                 raise RenderError(
-                    f"{MAX_TRIES} workers died on the same images ({job.checkpoint.name or 'base'}, "
+                    f"{MAX_TRIES} workers died on the same images "
+                    f"({job.checkpoint.name or 'base'}, "
                     f"prompt {job.prompt.id}); most often that is out of memory: set a smaller "
                     "batch size"
                 )
@@ -134,7 +136,9 @@ def run_units(crew: Crew, units: Sequence[list[Job]]) -> Iterator[tuple[Made, ..
             if not crew.replace(event.worker):
                 alive.discard(event.worker)
             if not alive:
-                raise RenderError("all render workers died; the images made so far are in the store")
+                raise RenderError(
+                    "all render workers died; the images made so far are in the store"
+                )
             for worker in sorted(alive):
                 feed(worker)
         else:

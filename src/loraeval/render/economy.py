@@ -1,5 +1,6 @@
 """What rendering costs: batch sizes, the break-even of compiling, estimates and progress. Pure,
-but for ``Progress``, which writes to standard error."""
+but for ``Progress``, which writes to standard error.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from loraeval.records import Recipe
 IMAGES_AT_512 = {"sd15": 48, "sdxl": 24}
 """Largest batch tried first on a GPU, counted in 512×512 images; more brings no speed."""
 
-COMPILE_SECONDS = {"cold": 70.0, "warm": 20.0}
+COMPILE_SECONDS = {"cold": 90.0, "warm": 20.0}
 """What compiling is taken to cost before this machine has done it once (then its own time counts):
 a first compile, and one that finds the compile cache filled."""
 
@@ -31,7 +32,8 @@ def default_limit(recipe: Recipe, device: str) -> int:
 
 def unit_limit(images: int, limit: int, workers: int) -> int:
     """Return the size of the units of work: full batches for one worker; for several, small enough
-    that each gets about four, but not under 8, where batches lose speed."""
+    that each gets about four, but not under 8, where batches lose speed.
+    """
     if workers < 2:
         return limit
     return min(limit, max(min(8, limit), -(-images // (4 * workers))))
@@ -40,8 +42,9 @@ def unit_limit(images: int, limit: int, workers: int) -> int:
 def compile_pays(
     images: int, seconds_per_image: float, compile_seconds: float, share: float
 ) -> bool:
-    """Return whether ``images`` are enough for the time that compiling saves to exceed its cost:
-    ``images · seconds_per_image · (1 - share) > compile_seconds``."""
+    """Return whether the time that compiling saves over ``images`` exceeds its cost:
+    ``images · seconds_per_image · (1 - share) > compile_seconds``.
+    """
     return images * seconds_per_image * (1.0 - share) > compile_seconds
 
 
@@ -88,7 +91,8 @@ def wants_progress(asked: bool | None) -> bool:
 @dataclass(slots=True)
 class Progress:
     """A bar over the images of one call, with images/s and the time left; silent where ``shown``
-    is False."""
+    is False.
+    """
 
     total: int
     shown: bool

@@ -10,12 +10,15 @@ the pooled state of the first chunk of the second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+ROWS = 16
+"""77-token rows in one pass of a text encoder on a GPU; a CPU takes them one by one."""
 
 CHUNK = 75
 """Tokens of a prompt in one pass of a text encoder; BOS and EOS make it 77."""
@@ -38,7 +41,8 @@ def token_ids(tokenizer: Any, text: str) -> list[int]:
 
 def chunks_needed(tokenizers: Sequence[Any], texts: Sequence[str], limit: int) -> int:
     """Return how many 75-token chunks the longest of ``texts`` takes, at least 1, at most
-    ``limit``; what lies beyond is cut off."""
+    ``limit``; what lies beyond is cut off.
+    """
     longest = max(len(token_ids(tokenizer, text)) for tokenizer in tokenizers for text in texts)
     return max(1, min(limit, -(-longest // CHUNK)))
 
@@ -58,7 +62,8 @@ def chunk_ids(ids: Sequence[int], chunks: int, bos: int, eos: int, pad: int) -> 
 
 def join_chunks(states: torch.Tensor) -> torch.Tensor:
     """Join hidden states [n, 77, width] to [1, 75·n + 2, width]: the first BOS, each chunk's 75
-    states, the last state of the last chunk."""
+    states, the last state of the last chunk.
+    """
     import torch
 
     inner = states[:, 1:-1].reshape(1, -1, states.shape[-1])
@@ -66,47 +71,72 @@ def join_chunks(states: torch.Tensor) -> torch.Tensor:
 
 
 def encode_sd15(
-    tokenizer: Any, encoder: Any, text: str, chunks: int, clip_skip: int | None
-) -> Embedding:
-    """Return the embedding of ``text`` for SD 1.x.
+    tokenizer: Any, encoder: Any, texts: Sequence[str], chunks: int, clip_skip: int | None
+) -> list[Embedding]:
+    """Return the embeddings of ``texts`` for SD 1.x.
 
     ``clip_skip`` counts as sd-scripts and web UIs do: 1 or None is the last layer, 2 the last but
     one; the final layer norm is applied in each case.
     """
     import torch
 
-    ids = _ids(tokenizer, text, chunks, encoder.device)
-    with torch.no_grad():
-        out = encoder(ids, output_hidden_states=clip_skip not in (None, 1))
+    def states(ids: torch.Tensor) -> torch.Tensor:
         if clip_skip in (None, 1):
-            states = out.last_hidden_state
-        else:
-            norm = getattr(encoder, "text_model", encoder).final_layer_norm
-            states = norm(out.hidden_states[-clip_skip])
-    return Embedding(join_chunks(states))
+            last: torch.Tensor = encoder(ids).last_hidden_state
+            return last
+        norm = getattr(encoder, "text_model", encoder).final_layer_norm
+        normed: torch.Tensor = norm(
+            encoder(ids, output_hidden_states=True).hidden_states[-clip_skip]
+        )
+        return normed
+
+    rows = _ids(tokenizer, texts, chunks, encoder.device)
+    with torch.no_grad():
+        found = torch.cat([states(piece)[:kept] for piece, kept in _pieces(rows)])
+    return [Embedding(join_chunks(part)) for part in torch.split(found, chunks)]
 
 
 def encode_sdxl(
-    tokenizers: Sequence[Any], encoders: Sequence[Any], text: str, chunks: int
-) -> Embedding:
-    """Return the embedding of ``text`` for SDXL: both encoders' last but one layer, and the
-    projected pooled state of the first chunk."""
+    tokenizers: Sequence[Any], encoders: Sequence[Any], texts: Sequence[str], chunks: int
+) -> list[Embedding]:
+    """Return the embeddings of ``texts`` for SDXL: both encoders' last but one layer, and the
+    projected pooled state of the first chunk.
+    """
     import torch
 
-    joined = []
-    pooled = None
+    hidden, pooled = [], torch.empty(0)
     with torch.no_grad():
         for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
-            out = encoder(_ids(tokenizer, text, chunks, encoder.device), output_hidden_states=True)
-            joined.append(join_chunks(out.hidden_states[-2]))
-            pooled = out[0][:1]
-    return Embedding(torch.cat(joined, dim=-1), pooled)
+            rows = _ids(tokenizer, texts, chunks, encoder.device)
+            outs = [
+                (encoder(piece, output_hidden_states=True), kept) for piece, kept in _pieces(rows)
+            ]
+            hidden.append(torch.cat([out.hidden_states[-2][:kept] for out, kept in outs]))
+            pooled = torch.cat([out[0][:kept] for out, kept in outs])
+    both = torch.split(torch.cat(hidden, dim=-1), chunks)
+    return [
+        Embedding(join_chunks(part), pooled[index * chunks : index * chunks + 1])
+        for index, part in enumerate(both)
+    ]
 
 
-def _ids(tokenizer: Any, text: str, chunks: int, device: Any) -> torch.Tensor:
+def _pieces(rows: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
+    """Cut rows of ids into passes of always the same size, filled up with the last row, and say how
+    many rows of each count: a prompt's embedding then does not depend on what it is encoded with.
+    """
     import torch
 
-    ids = token_ids(tokenizer, text)
-    pad = tokenizer.pad_token_id
-    rows = chunk_ids(ids, chunks, tokenizer.bos_token_id, tokenizer.eos_token_id, pad)
+    size = ROWS if rows.device.type == "cuda" else 1
+    for piece in torch.split(rows, size):
+        fill = piece[-1:].expand(size - len(piece), -1)
+        yield torch.cat([piece, fill]), len(piece)
+
+
+def _ids(tokenizer: Any, texts: Sequence[str], chunks: int, device: Any) -> torch.Tensor:
+    import torch
+
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    rows = [
+        row for text in texts for row in chunk_ids(token_ids(tokenizer, text), chunks, *special)
+    ]
     return torch.tensor(rows, device=device)

@@ -125,7 +125,9 @@ class RayCrew:
         gpus = 1 if setup.device.startswith("cuda") else 0
         # Two calls at once: one waits for its files while the other has the device.
         options: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "max_concurrency": 2}
-        path = os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join(
+            [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+        )
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": path.rstrip(os.pathsep)}}
         return self._ray.remote(_Actor).options(**options).remote(setup)
 

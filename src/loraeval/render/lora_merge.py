@@ -3,8 +3,8 @@
 A weight becomes ``W + scale · alpha/rank · up @ down``, summed in float32 and rounded once to the
 weight's dtype. ``W`` is always the base model's own value, kept aside when a module is first
 touched, so nothing drifts: what stands in a module follows from the checkpoint alone, never from
-what was loaded before. The tensors stay where they are, so compiled code and CUDA graphs stay valid,
-no wrapper layer costs time in every step, and a swap takes milliseconds.
+what was loaded before. The tensors stay where they are, so compiled code stays valid, no wrapper
+layer costs time in every step, and a swap takes milliseconds.
 """
 
 from __future__ import annotations
@@ -27,50 +27,51 @@ Place = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Lora:
     """A LoRA as read from its file. ``factors`` maps each module to alpha/rank; tensors are on the
-    CPU in the file's dtype."""
+    CPU in the file's dtype.
+    """
 
     path: Path
     modules: Mapping[str, LoraModule]
     tensors: Mapping[str, torch.Tensor]
     factors: Mapping[str, float]
-
-    @property
-    def trains_text(self) -> bool:
-        """Whether it holds a text encoder's modules that are not all zero."""
-        return any(
-            name.startswith(("lora_te", "text_encoder")) and bool(self.tensors[module.up].any())
-            for name, module in self.modules.items()
-        )
+    trains_text: bool = False
 
 
-def read_lora(path: Path) -> Lora:
+def read_lora(path: Path, device: str = "cpu") -> Lora:
     """Read a LoRA file: kohya, diffusers or PEFT naming, ``.safetensors``.
 
     Raises ``CheckpointError`` for another format, an unsupported kind of adapter, modules with a
     missing half, and tensors with NaN or infinity in them (they would render as black images).
     """
+    import torch
     from safetensors.torch import load_file
 
     from loraeval.checkpoints.header import read_header
 
     header = read_header(path)
     modules = group_keys(header.tensors, str(path))
-    tensors = load_file(path)
-    broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    tensors = load_file(path, device=device)
+    finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()
+    broken = [name for name, good in zip(tensors, finite, strict=True) if not good]
     if broken:
         raise CheckpointError(
             f"{path}: {len(broken)} of its {len(tensors)} tensors hold NaN or infinity, "
             f"{broken[0]} for one; this checkpoint is broken, take an earlier epoch"
         )
     alphas = _peft_alphas(header.metadata)
+    alpha_keys = [m.alpha for m in modules.values() if m.alpha is not None]
+    values = [tensors[key].reshape(-1)[0].double() for key in alpha_keys]
+    scales = dict(zip(alpha_keys, torch.stack(values).tolist() if values else [], strict=True))
     factors = {}
     for name, module in modules.items():
         rank = tensors[module.down].shape[0]
         if module.alpha is not None:
-            factors[name] = float(tensors[module.alpha].reshape(-1)[0]) / rank
+            factors[name] = scales[module.alpha] / rank
         else:
             factors[name] = _peft_factor(alphas, name, rank)
-    return Lora(path, modules, tensors, factors)
+    text = [m.up for n, m in modules.items() if n.startswith(("lora_te", "text_encoder"))]
+    trained = bool(text) and any(torch.stack([tensors[key].any() for key in text]).tolist())
+    return Lora(path, modules, tensors, factors, trained)
 
 
 class WeightSwapper:
@@ -120,7 +121,8 @@ class WeightSwapper:
             )
             if not fits:
                 raise CheckpointError(
-                    f"{lora.path}: {module.name} was trained for a layer of {down[0].numel()} inputs "
+                    f"{lora.path}: {module.name} was trained for a layer of "
+                    f"{down[0].numel()} inputs "
                     f"and {up.shape[0]} outputs, the base model's has {weight[0].numel()} and "
                     f"{weight.shape[0]}; the LoRA belongs to another family of base models"
                 )
@@ -152,9 +154,7 @@ class WeightSwapper:
         self.applied = len(placed)
 
 
-def _delta(
-    lora: Lora, module: LoraModule, factor: float, weight: torch.Tensor
-) -> torch.Tensor:
+def _delta(lora: Lora, module: LoraModule, factor: float, weight: torch.Tensor) -> torch.Tensor:
     """Return ``factor · up @ down`` in float32 on the weight's device, in the weight's shape.
 
     A convolution's ``down`` is [rank, in, kh, kw] and its ``up`` [out, rank, 1, 1]: the product

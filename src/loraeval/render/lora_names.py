@@ -73,18 +73,24 @@ def group_keys(keys: Iterable[str], where: str = "LoRA") -> dict[str, LoraModule
         else:
             found.setdefault(parsed[0], {})[parsed[1]] = key
     if strange:
-        kinds = sorted({kind for part, kind in UNSUPPORTED.items() for key in strange if part in key})
+        kinds = sorted(
+            {kind for part, kind in UNSUPPORTED.items() for key in strange if part in key}
+        )
         what = f"{', '.join(kinds)} is not supported" if kinds else "keys of no known LoRA format"
         raise CheckpointError(f"{where}: {what}: {_some(strange)}")
     halves = [name for name, roles in found.items() if not {"down", "up"} <= roles.keys()]
     if halves:
-        raise CheckpointError(f"{where}: modules without both lora_down and lora_up: {_some(halves)}")
+        raise CheckpointError(
+            f"{where}: modules without both lora_down and lora_up: {_some(halves)}"
+        )
     if not found:
         raise CheckpointError(f"{where}: expected a LoRA, found no tensor of one")
     return {name: LoraModule(name, **roles) for name, roles in found.items()}
 
 
-def module_names(components: Mapping[str, Iterable[str]], family: str) -> dict[str, tuple[str, str]]:
+def module_names(
+    components: Mapping[str, Iterable[str]], family: str
+) -> dict[str, tuple[str, str]]:
     """Return every name that a LoRA file may use, mapped to (component, module path).
 
     ``components`` maps ``unet``, ``text_encoder`` and ``text_encoder_2`` to the paths of their
@@ -116,7 +122,8 @@ def match(
             placed[place] = module
     if missing:
         raise CheckpointError(
-            f"{where}: {len(missing)} of its {len(modules)} modules have no place in the base model "
+            f"{where}: {len(missing)} of its {len(modules)} modules have no place in the base "
+            f"model "
             f"(another family, or a kind that is not supported): {_some(missing)}"
         )
     return placed

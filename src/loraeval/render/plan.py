@@ -13,7 +13,7 @@ from loraeval.records import Prompt, Recipe, canonical_json
 BASE = "base"
 """Stands where a checkpoint's SHA-256 would: the base model without a LoRA."""
 
-_OVERRIDES: dict[str, type[int] | type[float]] = {
+_OVERRIDES: dict[str, type[int | float]] = {
     "width": int, "height": int, "steps": int, "guidance_scale": float, "lora_scale": float,
 }  # fmt: skip
 
@@ -21,7 +21,8 @@ _OVERRIDES: dict[str, type[int] | type[float]] = {
 @dataclass(frozen=True, slots=True)
 class CheckpointRef:
     """A checkpoint as renders name it: ``path`` None and ``sha256`` ``"base"`` for the base model,
-    ``run`` its series, ``epoch`` its place there, ``name`` its file name."""
+    ``run`` its series, ``epoch`` its place there, ``name`` its file name.
+    """
 
     path: Path | None
     sha256: str
@@ -37,7 +38,8 @@ BASE_MODEL = CheckpointRef(None, BASE, BASE, None, None)
 class Job:
     """One image to render. ``recipe`` has the prompt's overrides applied; ``recipe_digest`` is
     that of the recipe as given, which scores are compared by; ``key`` names the image in the
-    store; ``chunks`` is the number of 75-token chunks that the prompt takes."""
+    store; ``chunks`` is the number of 75-token chunks that the prompt takes.
+    """
 
     checkpoint: CheckpointRef
     prompt: Prompt
@@ -56,7 +58,8 @@ class Job:
 def render_key(recipe: Recipe, checkpoint_sha256: str, prompt: Prompt, seed: int) -> str:
     """Return the 64 hex digits that name one image: they follow from recipe, checkpoint, prompt
     and seed alone. The base model is keyed at LoRA scale 0 whatever the recipe's scale, and a
-    checkpoint at scale 0 is the base model."""
+    checkpoint at scale 0 is the base model.
+    """
     if checkpoint_sha256 == BASE or recipe.lora_scale == 0:
         recipe, checkpoint_sha256 = replace(recipe, lora_scale=0.0), BASE
     parts = [recipe.digest, checkpoint_sha256, prompt.digest, seed]
@@ -83,7 +86,8 @@ def make_job(
 
 def batches(jobs: Iterable[Job], limit: int) -> Iterator[list[Job]]:
     """Split ``jobs`` into batches of at most ``limit`` that share a group, in the order in which
-    the groups first appear; sizes inside a group differ by at most one."""
+    the groups first appear; sizes inside a group differ by at most one.
+    """
     groups: dict[tuple[str, str, int], list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.group, []).append(job)

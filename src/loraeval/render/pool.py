@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from functools import partial
 from multiprocessing import connection
 from typing import Any
 
@@ -19,7 +20,8 @@ MAX_RESTARTS = 3
 
 class ProcessCrew:
     """One process a device, each with its own pipeline. Processes are spawned, never forked: CUDA
-    does not survive a fork."""
+    does not survive a fork.
+    """
 
     def __init__(self, setups: list[Setup]) -> None:
         self._context = multiprocessing.get_context("spawn")
@@ -138,7 +140,7 @@ def _serve(pipe: connection.Connection, setup: Setup) -> None:
                 reply(None, _Failure.of(error))
         else:
             future = worker.submit(payload)
-            future.add_done_callback(lambda done, index=index: finished(index, done))
+            future.add_done_callback(partial(finished, index))
     worker.close()
 
 
@@ -162,5 +164,3 @@ def _unwrap(message: tuple[int | None, Any]) -> tuple[int | None, Any]:
     if isinstance(message[1], _Failure):
         raise message[1].error
     return message
-
-

@@ -1,7 +1,7 @@
 """Base models and LoRA files with random weights, for tests and benchmarks; nothing is fetched.
 
-``tiny`` models have the shape of SD 1.5 and SDXL at a few million weights and render in a fraction of
-a second on a CPU. ``full`` ones have the published widths and depths; the speed of rendering does
+``tiny`` models have the shape of SD 1.5 and SDXL at a few million weights and render in a fraction
+of a second on a CPU. ``full`` ones have the published widths and depths; the speed of rendering does
 not depend on the weights.
 """
 
@@ -59,18 +59,19 @@ def random_parts(family: Family, size: Size) -> dict[str, tuple[Any, dict[str, A
     from loraeval import torchvision_ops
 
     torchvision_ops.install()
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+    models: Any = diffusers
     tiny = size == "tiny"
     unet = unet_config(family) | (_TINY_UNET[family] if tiny else {})
     vae = vae_config(family) | (_TINY_VAE if tiny else {})
     parts: dict[str, tuple[Any, dict[str, Any]]] = {
-        "unet": (UNet2DConditionModel.from_config(unet), unet),
-        "vae": (AutoencoderKL.from_config(vae), vae),
+        "unet": (models.UNet2DConditionModel.from_config(unet), unet),
+        "vae": (models.AutoencoderKL.from_config(vae), vae),
     }
     for name in ("text_encoder", "text_encoder_2") if family == "sdxl" else ("text_encoder",):
-        config = text_config(family, name) | (_TINY_TEXT if tiny else {})
+        config = text_config(name) | (_TINY_TEXT if tiny else {})
         kind = CLIPTextModelWithProjection if name == "text_encoder_2" else CLIPTextModel
         plain = {key: value for key, value in config.items() if key != "model_type"}
         parts[name] = (kind(CLIPTextConfig(**plain)), config)
@@ -85,7 +86,8 @@ def lora_layers(family: Family, size: Size = "tiny") -> dict[str, tuple[int, ...
         parts = random_parts(family, size)
     layers: dict[str, tuple[int, ...]] = {}
     for part, (module, _) in parts.items():
-        prefix = {"unet": "lora_unet", "text_encoder": "lora_te1" if family == "sdxl" else "lora_te",
+        te1 = "lora_te1" if family == "sdxl" else "lora_te"
+        prefix = {"unet": "lora_unet", "text_encoder": te1,
                   "text_encoder_2": "lora_te2", "vae": ""}[part]  # fmt: skip
         for path, layer in module.named_modules():
             if not prefix or not isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):

@@ -65,7 +65,7 @@ def read_recipe(path_or_name: str | Path, **overrides: object) -> Recipe:
 
 
 def recipe_from_fields(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """Make a checked ``Recipe`` of plain values. Raises ``UsageError`` that starts with ``where``."""
+    """Make a checked ``Recipe`` of plain values; ``UsageError`` starts with ``where``."""
     for key in values:
         if key not in _FIELDS:
             near = difflib.get_close_matches(key, _FIELDS, 1)
@@ -93,7 +93,8 @@ def check_recipe(recipe: Recipe, where: str = "recipe") -> Recipe:
             raise UsageError(f"{where}: {name} must be a whole number above 0, found {value!r}")
     if recipe.width % 8 or recipe.height % 8:
         raise UsageError(
-            f"{where}: width and height must be multiples of 8, found {recipe.width}x{recipe.height}"
+            f"{where}: width and height must be multiples of 8, "
+            f"found {recipe.width}x{recipe.height}"
         )
     for name, value in (
         ("guidance_scale", recipe.guidance_scale),

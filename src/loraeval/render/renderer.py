@@ -1,13 +1,13 @@
 """Render prompts × seeds × checkpoints into the store, on one device or many.
 
-    from loraeval.render.recipe import read_recipe
-    from loraeval.render.renderer import Renderer
-    from loraeval.render.store import Store
+from loraeval.render.recipe import read_recipe
+from loraeval.render.renderer import Renderer
+from loraeval.render.store import Store
 
-    recipe = read_recipe("default", base_model="models/stable-diffusion-v1-5")
-    with Renderer(recipe, Store()) as renderer:
-        for render in renderer.render(["epoch-01.safetensors"], prompts, seeds=[42, 43]):
-            print(render.image, render.epoch, render.prompt.id, render.seed)
+recipe = read_recipe("default", base_model="models/stable-diffusion-v1-5")
+with Renderer(recipe, Store()) as renderer:
+for render in renderer.render(["epoch-01.safetensors"], prompts, seeds=[42, 43]):
+print(render.image, render.epoch, render.prompt.id, render.seed)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from loraeval.errors import UsageError
 from loraeval.records import Prompt, PromptSet, Recipe, Render
@@ -45,10 +45,10 @@ class Renderer:
     ``recipe`` is resolved on construction (``renderer.recipe`` has the base model's hash and the
     dtype of the device). ``devices``: ``auto`` (every CUDA GPU, else the CPU), or a list such as
     ``cuda:0,cuda:1`` or ``cpu``; ``workers`` takes the first so many of them, or starts so many CPU
-    workers. ``ray``: ``local``, or the address of a Ray cluster whose hosts share the store's folder.
+    workers. ``ray``: ``local``, or the address of a Ray cluster whose hosts share the store.
     ``batch_size`` None tries the largest and halves it when memory runs out. ``compile``: ``auto``
-    (where the run is long enough to pay for it), ``always``, ``never``. ``progress`` None shows a bar
-    on a terminal. ``health`` counts what was made: ``ok``, ``vae-float32``, ``black``, ``nan``.
+    (where the run is long enough to pay for it), ``always``, ``never``. ``progress`` None shows a
+    bar on a terminal. ``health`` counts what was made: ``ok``, ``vae-float32``, ``black``, ``nan``.
 
     Raises ``UsageError`` for devices that are not there, ``CheckpointError`` for a base model that
     cannot be found, ``StoreError`` for a store that cannot be written.
@@ -81,7 +81,7 @@ class Renderer:
         self._tokenizers: list[Any] = []
         self._chunks: dict[tuple[str, str], int] = {}
 
-    def __enter__(self) -> Renderer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -101,7 +101,7 @@ class Renderer:
         """Yield the render of every checkpoint, prompt and seed: those in the store first, the
         others as they are made. ``seeds`` None takes the recipe's; a checkpoint None is the base.
 
-        Raises before the first render for a checkpoint that cannot be rendered (``CheckpointError``)
+        Raises ``CheckpointError`` before the first render for one that cannot be rendered,
         and ``RenderError`` where the model cannot be run.
         """
         chosen = tuple(seeds) if seeds is not None else self.recipe.seeds
@@ -114,13 +114,15 @@ class Renderer:
         self, checkpoint: Path | str | None, jobs: Iterable[tuple[Prompt, int]]
     ) -> Iterator[Render]:
         """Yield the renders of ``checkpoint`` (None: the base model) for pairs of prompt and seed,
-        made in the order given. Raises as ``render`` does."""
+        made in the order given. Raises as ``render`` does.
+        """
         ref = self._describe([checkpoint])[0]
         return self._render([self._job(ref, prompt, seed) for prompt, seed in jobs])
 
     def facts(self) -> dict[str, Any]:
         """Return what really runs: attention processor, batch limit, compiled; empty before the
-        first image and with several workers (then the index of the store has it by image)."""
+        first image and with several workers (then the index of the store has it by image).
+        """
         return self._team.facts() if isinstance(self._team, Worker) else {}
 
     def close(self) -> None:
@@ -183,7 +185,8 @@ class Renderer:
 
     def _start(self, todo: list[Job]) -> float:
         """Start the workers if they are not there, check what they will need; return the expected
-        seconds an image on one device."""
+        seconds an image on one device.
+        """
         refs = list({job.checkpoint.sha256: job.checkpoint for job in todo}.values())
         shapes = len({(j.recipe.width, j.recipe.height, j.chunks) for j in todo})
         if self._team is None:
@@ -246,8 +249,8 @@ class Renderer:
 def choose_devices(devices: str | Sequence[str], workers: int | None = None) -> list[str]:
     """Return the devices to render on, one entry a worker.
 
-    Raises ``UsageError`` for a name that is not ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, a GPU that
-    is not there, and more workers than GPUs.
+    Raises ``UsageError`` for a name that is not ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, a GPU
+    that is not there, and more workers than GPUs.
     """
     import torch
 
@@ -279,5 +282,3 @@ def choose_devices(devices: str | Sequence[str], workers: int | None = None) -> 
     if workers > len(chosen):
         raise UsageError(f"{workers} workers asked for, {len(chosen)} GPUs are there: one each")
     return chosen[:workers]
-
-

@@ -12,7 +12,7 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,23 @@ from loraeval import torchvision_ops
 
 torchvision_ops.install()
 
-import diffusers  # noqa: E402 - after the operators that torchvision needs
-import transformers  # noqa: E402
+import diffusers as _diffusers  # noqa: E402 - after the operators that torchvision needs
+import transformers as _transformers  # noqa: E402
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 
 from loraeval.errors import MissingExtraError, RenderError  # noqa: E402
 from loraeval.records import Recipe  # noqa: E402
 from loraeval.render.base_configs import write_configs  # noqa: E402
 from loraeval.render.base_model import locate_base  # noqa: E402
+from loraeval.render.base_safety import pickles_allowed  # noqa: E402
 from loraeval.render.economy import default_limit  # noqa: E402
 from loraeval.render.encode import Embedding, encode_sd15, encode_sdxl  # noqa: E402
 from loraeval.render.lora_merge import Lora, WeightSwapper, read_lora  # noqa: E402
 from loraeval.render.plan import Job  # noqa: E402
 from loraeval.render.recipe import SCHEDULERS  # noqa: E402
+
+diffusers: Any = _diffusers  # untyped
+transformers: Any = _transformers
 
 SDPA_ORDER = [
     SDPBackend.CUDNN_ATTENTION,
@@ -54,7 +58,8 @@ _OUT_OF_MEMORY = torch.cuda.OutOfMemoryError
 @dataclass(slots=True)
 class Pending:
     """A batch on its way to the host. ``wait`` first; then ``pixels`` is uint8 [n, H, W, 3] and
-    ``finite`` and ``lit`` say per image whether it held no NaN and was not black."""
+    ``finite`` and ``lit`` say per image whether it held no NaN and was not black.
+    """
 
     jobs: list[Job]
     pixels: torch.Tensor
@@ -94,12 +99,12 @@ class Engine:
         parts = ("unet", "text_encoder", "text_encoder_2")
         components = {p: m for p in parts if (m := getattr(self.pipe, p, None)) is not None}
         self._swapper = WeightSwapper(components, recipe.family, self._keep_on(components))
-        self._embeddings: dict[tuple[str, str, int, int | None], Embedding] = {}
+        self._embeddings: dict[tuple[tuple[str, float], str, int, int | None], Embedding] = {}
         self._weights: tuple[str, float] = ("base", 0.0)
         self._text: tuple[str, float] = ("base", 0.0)
         self._sizes: dict[tuple[int, int, int], set[int]] = {}
         self.compiled = False
-        self._decoder: Any = self.pipe.vae.decoder
+        self.reader: Callable[[Path], Lora] = read_lora
 
     @property
     def device_name(self) -> str:
@@ -114,7 +119,8 @@ class Engine:
 
     def check(self, lora: Lora) -> int:
         """Return how many modules of ``lora`` the base model takes; all, or it raises
-        ``CheckpointError``."""
+        ``CheckpointError``.
+        """
         return len(self._swapper.place(lora))
 
     def use(self, path: Path | None, sha256: str, scale: float) -> None:
@@ -122,28 +128,30 @@ class Engine:
         wanted = ("base", 0.0) if path is None or scale == 0 else (sha256, scale)
         if wanted == self._weights:
             return
-        lora = None if path is None or scale == 0 else read_lora(path)
+        lora = None if path is None or scale == 0 else self.reader(path)
         self._swapper.apply(lora, scale)
         self._weights = wanted
         text = wanted if lora is not None and lora.trains_text else ("base", 0.0)
         if text != self._text:
-            for key in [key for key in self._embeddings if key[0] != "base"]:
+            for key in [key for key in self._embeddings if key[0][0] != "base"]:
                 del self._embeddings[key]
             self._text = text
 
-    def embed(self, text: str, chunks: int, clip_skip: int | None) -> Embedding:
-        """Return the embedding of ``text`` by the text encoder as it is now; computed once."""
-        key = (self._text[0], text, chunks, clip_skip)
-        if key not in self._embeddings:
-            pipe = self.pipe
-            if self.recipe.family == "sdxl":
-                tokenizers = (pipe.tokenizer, pipe.tokenizer_2)
-                encoders = (pipe.text_encoder, pipe.text_encoder_2)
-                self._embeddings[key] = encode_sdxl(tokenizers, encoders, text, chunks)
-            else:
-                tokenizer, encoder = pipe.tokenizer, pipe.text_encoder
-                self._embeddings[key] = encode_sd15(tokenizer, encoder, text, chunks, clip_skip)
-        return self._embeddings[key]
+    def embed(self, texts: Sequence[str], chunks: int, clip_skip: int | None) -> list[Embedding]:
+        """Return the embeddings of ``texts`` by the text encoders as they are now; each once."""
+        state, pipe = self._text, self.pipe
+        new = [
+            t for t in dict.fromkeys(texts) if (state, t, chunks, clip_skip) not in self._embeddings
+        ]
+        if new and self.recipe.family == "sdxl":
+            tokenizers = (pipe.tokenizer, pipe.tokenizer_2)
+            encoders = (pipe.text_encoder, pipe.text_encoder_2)
+            made = encode_sdxl(tokenizers, encoders, new, chunks)
+        elif new:
+            made = encode_sd15(pipe.tokenizer, pipe.text_encoder, new, chunks, clip_skip)
+        for text, embedding in zip(new, made if new else [], strict=True):
+            self._embeddings[state, text, chunks, clip_skip] = embedding
+        return [self._embeddings[state, text, chunks, clip_skip] for text in texts]
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Pending]:
         """Sample ``jobs`` (of one group) in batches of at most ``limit``; halve on out-of-memory.
@@ -160,8 +168,8 @@ class Engine:
             except _OUT_OF_MEMORY as error:
                 if len(batch) == 1:
                     raise RenderError(
-                        f"one image of {batch[0].recipe.width}x{batch[0].recipe.height} does not fit "
-                        f"into the memory of {self.device}"
+                        f"one image of {batch[0].recipe.width}x{batch[0].recipe.height} does not "
+                        f"fit into the memory of {self.device}"
                     ) from error
                 self.limit = len(batch) // 2
                 error.__traceback__ = None
@@ -185,15 +193,11 @@ class Engine:
             latents = latents * latents.new_tensor(std).view(shape)
             latents = latents + latents.new_tensor(mean).view(shape)
         size = max(1, DECODE_AT_512 * 64 * 64 // (latents.shape[2] * latents.shape[3]))
-        decoder = vae.decoder if in_float32 else self._decoder
         images = []
         with torch.no_grad():
-            for piece in latents.split(size):
-                fill = size - len(piece) if self.compiled and not in_float32 else 0
-                padded = torch.cat([piece, piece[-1:].expand(fill, -1, -1, -1)]) if fill else piece
-                if vae.post_quant_conv is not None:
-                    padded = vae.post_quant_conv(padded)
-                images.append(decoder(padded)[: len(piece)])
+            for piece in torch.split(latents, size):
+                inner = vae.post_quant_conv(piece) if vae.post_quant_conv is not None else piece
+                images.append(vae.decoder(inner))
         if in_float32:
             vae.to(dtype=before)
         return torch.cat(images)
@@ -201,15 +205,19 @@ class Engine:
     def again(self, pending: Pending, index: int) -> Pending:
         """Decode one image of a batch again with the VAE in float32: the retry of a fault."""
         latents = pending.latents[index : index + 1]
-        retried = self._to_host([pending.jobs[index]], latents, self.decode(latents, in_float32=True))
+        retried = self._to_host(
+            [pending.jobs[index]], latents, self.decode(latents, in_float32=True)
+        )
         retried.wait()
         return retried
 
     def seconds_per_step(self, width: int, height: int, images: int = 1) -> float:
         """Return the seconds that one denoising step of ``images`` images takes, by doing it."""
-        text = self.embed("", 1, self.recipe.clip_skip)
+        text = self.embed([""], 1, self.recipe.clip_skip)[0]
         hidden = text.states.expand(2 * images, -1, -1)
-        shape = (2 * images, 4, height // 8, width // 8)
+        cell = self.pipe.vae_scale_factor
+        channels = self.pipe.unet.config.in_channels
+        shape = (2 * images, channels, height // cell, width // cell)
         latents = initial_noise(0, shape).to(self.device, hidden.dtype)
         added = None
         if text.pooled is not None:
@@ -230,20 +238,23 @@ class Engine:
         recipe, first = batch[0].recipe, batch[0]
         self.use(first.checkpoint.path, first.checkpoint.sha256, recipe.lora_scale)
         filled = [*batch, *[batch[-1]] * (self._padded(batch) - len(batch))]
-        positive = [self.embed(j.prompt.text, j.chunks, recipe.clip_skip) for j in filled]
-        negative = [
-            self.embed(j.prompt.negative or recipe.negative_prompt, j.chunks, recipe.clip_skip)
-            for j in filled
-        ]
+        texts = [job.prompt.text for job in filled]
+        others = [job.prompt.negative or recipe.negative_prompt for job in filled]
+        embedded = self.embed([*texts, *others], first.chunks, recipe.clip_skip)
+        positive, negative = embedded[: len(filled)], embedded[len(filled) :]
         dtype = positive[0].states.dtype
-        shape = (1, self.pipe.unet.config.in_channels, recipe.height // 8, recipe.width // 8)
+        cell = self.pipe.vae_scale_factor
+        size = (recipe.height // cell, recipe.width // cell)
+        shape = (1, self.pipe.unet.config.in_channels, *size)
         noise = torch.cat([initial_noise(job.seed, shape) for job in filled]).to(self.device, dtype)
         arguments: dict[str, Any] = {
             "prompt_embeds": torch.cat([item.states for item in positive]),
             "negative_prompt_embeds": torch.cat([item.states for item in negative]),
         }
         if positive[0].pooled is not None:
-            arguments["pooled_prompt_embeds"] = torch.cat([i.pooled for i in positive if i.pooled is not None])
+            arguments["pooled_prompt_embeds"] = torch.cat(
+                [i.pooled for i in positive if i.pooled is not None]
+            )
             arguments["negative_pooled_prompt_embeds"] = torch.cat(
                 [i.pooled for i in negative if i.pooled is not None]
             )
@@ -257,6 +268,7 @@ class Engine:
                 height=recipe.height,
                 output_type="latent",
             ).images[: len(batch)]
+        with self._kernels():
             return self._to_host(batch, latents, self.decode(latents))
 
     def _to_host(self, jobs: list[Job], latents: torch.Tensor, images: torch.Tensor) -> Pending:
@@ -268,18 +280,17 @@ class Engine:
         if self.device.type != "cuda":
             return Pending(jobs, pixels, finite, lit, latents, len(jobs))
         host = [_pinned(item) for item in (pixels, finite, lit)]
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
         return Pending(jobs, host[0], host[1], host[2], latents, len(jobs), event)
 
     def _padded(self, batch: list[Job]) -> int:
         """Return the size to run ``batch`` at: with compiled code, one that is compiled already."""
+        shape = _shape(batch[0])
         if not self.compiled:
             return len(batch)
-        shape = (batch[0].recipe.width, batch[0].recipe.height, batch[0].chunks)
         sizes = self._sizes.setdefault(shape, set())
-        larger = [size for size in sizes if len(batch) <= size <= self.limit]
-        size = min(larger, default=len(batch))
+        size = min((s for s in sizes if len(batch) <= s <= self.limit), default=len(batch))
         sizes.add(size)
         return size
 
@@ -289,21 +300,22 @@ class Engine:
         return contextlib.nullcontext()
 
     def compile(self) -> None:
-        """Compile from the next batch on: SD 1.5's UNet and VAE decoder whole, SDXL's repeated
-        blocks, of which there are two kinds (its whole UNet takes minutes)."""
+        """Compile from the next batch on: SD 1.5's UNet whole, SDXL's repeated blocks, of which
+        there are two kinds (its whole UNet takes minutes). Each batch size compiles by itself, so
+        smaller batches are filled up to one that was compiled.
+        """
         if self.compiled:
             return
         self.compiled = True
-        options = {"fullgraph": True, "dynamic": False}
         if self.recipe.family == "sdxl":
-            self.pipe.unet.compile_repeated_blocks(**options)
+            self.pipe.unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
         else:
-            self.pipe.unet.compile(**options)
-            self._decoder = torch.compile(self.pipe.vae.decoder, **options)
+            self.pipe.unet.compile(fullgraph=True, dynamic=False)
 
     def _keep_on(self, components: dict[str, torch.nn.Module]) -> torch.device | None:
         """Keep base weights beside the model, or on the host where a quarter of the device's
-        memory would not hold them."""
+        memory would not hold them.
+        """
         if self.device.type != "cuda":
             return None
         size = sum(p.nbytes for module in components.values() for p in module.parameters())
@@ -311,25 +323,36 @@ class Engine:
         return torch.device("cpu") if size > total / 4 else None
 
 
+def _shape(job: Job) -> tuple[int, int, int]:
+    return job.recipe.width, job.recipe.height, job.chunks
+
+
 def initial_noise(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
     """Return standard normal float32 noise that follows from ``seed`` alone, drawn on the CPU, so
-    that it is the same for every batch size and device."""
+    that it is the same for every batch size and device.
+    """
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
 
 
 def load_pipeline(recipe: Recipe, device: torch.device) -> Any:
     """Return the pipeline of a resolved recipe on ``device``: its scheduler set, no safety checker,
-    no watermark, weights never fetched. Raises ``RenderError`` where diffusers cannot load it."""
+    no watermark, weights never fetched. Raises ``RenderError`` where diffusers cannot load it.
+    """
     _quieten()
     base = locate_base(recipe.base_model, offline=True)
     xl = recipe.family == "sdxl"
     kind = diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
-    options: dict[str, Any] = {"torch_dtype": getattr(torch, recipe.dtype), "local_files_only": True}
+    options: dict[str, Any] = {
+        "torch_dtype": getattr(torch, recipe.dtype),
+        "local_files_only": True,
+    }
     options |= (
         {"add_watermarker": False}
         if xl
         else {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     )
+    if base.is_dir() and not pickles_allowed():
+        options["use_safetensors"] = True  # else diffusers falls back to a pickle beside it
     try:
         if base.is_dir():
             halves = list((base / "unet").glob("*.safetensors"))
@@ -383,7 +406,9 @@ def set_attention(pipe: Any, attention: str) -> str:
         try:
             pipe.enable_xformers_memory_efficient_attention()
         except (ValueError, RuntimeError, NotImplementedError, ModuleNotFoundError) as error:
-            raise RenderError(f"xformers cannot run here ({error}); set attention to sdpa") from error
+            raise RenderError(
+                f"xformers cannot run here ({error}); set attention to sdpa"
+            ) from error
     elif attention == "sliced":
         pipe.enable_attention_slicing()
     names = {type(processor).__name__ for processor in pipe.unet.attn_processors.values()}

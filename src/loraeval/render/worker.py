@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.records import Recipe
@@ -20,12 +20,13 @@ from loraeval.render.plan import CheckpointRef, Job
 from loraeval.render.store import Store
 
 if TYPE_CHECKING:
+    from loraeval.render.lora_merge import Lora
     from loraeval.render.sd import Engine, Pending
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One finished image: its ``key``; ``health`` is ``ok``, ``vae-float32``, ``black`` or ``nan``."""
+    """One finished image; ``health`` is ``ok``, ``vae-float32``, ``black`` or ``nan``."""
 
     key: str
     health: str
@@ -34,7 +35,8 @@ class Made:
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a worker needs to know, pickled to other processes. ``compile`` is ``auto``, ``always``
-    or ``never``; ``images`` the number that the decision of ``auto`` counts on."""
+    or ``never``; ``images`` the number that the decision of ``auto`` counts on.
+    """
 
     recipe: Recipe
     store: Store
@@ -53,6 +55,9 @@ class Worker:
         self._finish = ThreadPoolExecutor(2, thread_name_prefix="finish")
         threads = max(2, min(8, os.cpu_count() or 2))
         self._encode = ThreadPoolExecutor(threads, thread_name_prefix="png")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+        self._loras: dict[Path, Future[Lora]] = {}
+        self._last: Path | None = None
 
     def prepare(self, checkpoints: Iterable[CheckpointRef], images: int, shapes: int) -> float:
         """Load the pipeline, check that every checkpoint fits it, decide on compiling; return the
@@ -64,6 +69,10 @@ class Worker:
 
     def submit(self, jobs: list[Job]) -> Future[list[Made]]:
         """Queue jobs of one group; the result comes when all are in the store."""
+        path = jobs[0].checkpoint.path
+        if path is not None and path not in self._loras and path != self._last:
+            self._loras[path] = self._reader.submit(self._read_file, path)
+        self._last = path
         sampled = self._device.submit(self._sample, jobs)
         return self._finish.submit(self._store, sampled)
 
@@ -81,7 +90,11 @@ class Worker:
 
     def close(self) -> None:
         """Finish what is running, drop what is not, and release the device's memory."""
-        for pool in (self._finish, self._device, self._encode):
+        engine = self._engine
+        if engine is not None and engine.compiled:
+            name = speed_name(self.setup.recipe, engine.device_name)
+            self.setup.store.note_speed(f"compiled {name}", 1, 0.0)
+        for pool in (self._reader, self._finish, self._device, self._encode):
             pool.shutdown(wait=True, cancel_futures=True)
         self._engine = None
 
@@ -91,8 +104,7 @@ class Worker:
 
             sd.use_compile_cache(self.setup.store.folder / "compile")
             self._engine = sd.Engine(self.setup.recipe, self.setup.device, limit=self.setup.limit)
-            if self.setup.compile == "always":
-                self._engine.compile()
+            self._engine.reader = self._read
         return self._engine
 
     def _prepare(self, checkpoints: list[CheckpointRef], images: int, shapes: int) -> float:
@@ -101,21 +113,34 @@ class Worker:
         engine = self._load()
         for checkpoint in checkpoints:
             if checkpoint.path is not None:
-                engine.check(read_lora(checkpoint.path))
+                engine.check(read_lora(checkpoint.path, str(engine.device)))
         recipe, store = self.setup.recipe, self.setup.store
-        seconds = store.known_speed(speed_name(recipe, engine.device_name, engine.compiled))
+        seconds = store.known_speed(speed_name(recipe, engine.device_name))
         if seconds is None:
             size = min(engine.limit, 8, images) if engine.device_name != "cpu" else 1
             step = engine.seconds_per_step(recipe.width, recipe.height, size)
             seconds = step * recipe.steps / size
-        if self.setup.compile == "auto" and not engine.compiled and engine.device_name != "cpu":
+        on_gpu = engine.device_name != "cpu"
+        if self.setup.compile == "always":
+            engine.compile()
+        elif self.setup.compile == "auto" and on_gpu and not engine.compiled:
             share = economy.COMPILED_SHARE[recipe.family]
-            known = store.known_speed(f"compile {speed_name(recipe, engine.device_name, True)}")
-            cost = (known or economy.COMPILE_SECONDS["cold"]) * shapes
-            if economy.compile_pays(images, seconds, cost, share):
+            done = store.known_speed(f"compiled {speed_name(recipe, engine.device_name)}")
+            cost = economy.COMPILE_SECONDS["cold" if done is None else "warm"]
+            if economy.compile_pays(images, seconds, cost * shapes, share):
                 engine.compile()
                 seconds *= share
         return seconds
+
+    def _read_file(self, path: Path) -> Lora:
+        from loraeval.render.lora_merge import read_lora
+
+        return read_lora(path, self.setup.device)
+
+    def _read(self, path: Path) -> Lora:
+        """Return a LoRA, read ahead while the batch before it was computed where possible."""
+        ahead = self._loras.pop(path, None)
+        return self._read_file(path) if ahead is None else ahead.result()
 
     def _sample(self, jobs: list[Job]) -> list[Pending]:
         return list(self._load().run(jobs))
@@ -149,12 +174,11 @@ class Worker:
         return Made(job.key, health)
 
 
-def speed_name(recipe: Recipe, device: str, compiled: bool) -> str:
-    """Return what a measured speed is filed under: device, family, size, steps, dtype, compiled."""
-    how = "compiled" if compiled else "eager"
+def speed_name(recipe: Recipe, device: str) -> str:
+    """Return what a measured speed is filed under: device, family, size, steps, dtype."""
     return (
         f"{device} {recipe.family} {recipe.width}x{recipe.height} {recipe.steps} steps "
-        f"{recipe.dtype} {recipe.attention} {how}"
+        f"{recipe.dtype} {recipe.attention}"
     )
 
 
