@@ -1,7 +1,7 @@
 """Time and memory of ``loraeval inspect`` on LoRA files up to 1.7 GB.
 
-Run: ``python benchmarks/lora_reading.py``. Writes benchmarks/results/lora_reading.json and the table in
-benchmarks/README.md. Files have sd-scripts' real names and shapes; the numbers in them are random
+Run: ``python benchmarks/lora_reading.py``. Writes benchmarks/results/lora_reading.json and the
+table in benchmarks/README.md. Files have sd-scripts' real names and shapes; the numbers in them are random
 where the file is small and zero (a sparse file) where it is large, as only a few are read.
 """
 
@@ -103,7 +103,7 @@ def main() -> None:
         }
         rows = {name: measure(path) for name, path in files.items()}
     result = {
-        "benchmark": "inspect", "date": dt.date.today().isoformat(), "calls": CALLS,
+        "benchmark": "lora_reading", "date": dt.date.today().isoformat(), "calls": CALLS,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "python": platform.python_version(), "loraeval": __version__, "rows": rows,
     }  # fmt: skip
@@ -111,7 +111,8 @@ def main() -> None:
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     intro = (
-        f"`python benchmarks/lora_reading.py`: median of {CALLS} fresh processes, {result['machine']}, "
+        f"`python benchmarks/lora_reading.py`: median of {CALLS} fresh processes, "
+        f"{result['machine']}, "
         f"Python {result['python']}, {result['date']}. The time is that of the command in a "
         "running interpreter, imports included; files up to 128 MiB are read whole."
     )
@@ -125,7 +126,7 @@ def main() -> None:
         f"{row['process_seconds']:.3f} | {row['peak_mb']:.0f} |"
         for name, row in rows.items()
     ]
-    write_section("inspect", "\n".join(lines))
+    write_section("lora_reading", "\n".join(lines))
     print("\n".join(lines))
 
 

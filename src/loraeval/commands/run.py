@@ -22,6 +22,7 @@ from loraeval.commands.options import (
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
+    from loraeval.evaluation.gate_run import GateSetup
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--base-renders",
         action="store_true",
         help="also render every pair at LoRA scale 0 and score the drift from it",
+    )
+    parser.add_argument(
+        "--choose-epoch",
+        action="store_true",
+        help="render one run's epochs side by side, drop hopeless ones early, gate the best",
     )
     add_render_arguments(parser)
     add_panel_arguments(parser)
@@ -72,6 +78,8 @@ def _gate(args: argparse.Namespace, paths: dict[str, Path], baseline: Baseline) 
     )
     with make_renderer(choice, recipe) as renderer:
         setup = GateSetup(baseline, panel, options, renderer=renderer, prompts=prompts)
+        if args.choose_epoch:
+            paths = _choose(paths, setup)
         runs = [gate_checkpoint(path, setup) for path in paths.values()]
         recipe = renderer.recipe
     rows = [row for gated in runs for row in gated.rows]
@@ -89,6 +97,22 @@ def _gate(args: argparse.Namespace, paths: dict[str, Path], baseline: Baseline) 
         print(f"chart: {charts[0]}")
     print(f"report: {page}")
     return worst_exit([gated.verdict.exit_code for gated in runs], args.inconclusive)
+
+
+def _choose(paths: dict[str, Path], setup: GateSetup) -> dict[str, Path]:
+    """Print which epoch to keep and why; return its file alone."""
+    from loraeval.evaluation.choose_epoch import choose_epoch, epochs_of
+
+    epochs = epochs_of(paths)
+    series = choose_epoch(epochs, setup)
+    print(series.selection.reason)
+    for epoch, reason in sorted(series.dropped.items()):
+        print(f"  epoch {epoch} dropped early: {reason}")
+    print(f"  {len(series.rows)} images, {series.saved:.0%} of the full grid not rendered")
+    if series.selection.epoch is None:
+        return paths
+    path = epochs[series.selection.epoch]
+    return {path.name: path}
 
 
 def worst_exit(codes: list[int], inconclusive: str | None) -> int:

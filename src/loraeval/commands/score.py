@@ -8,6 +8,7 @@ measured is null there, with the reason.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Score SOURCE; return 0, or raise a ``LoraevalError``."""
     from loraeval.evaluation.panels import build_panel, say, score_renders
+    from loraeval.evaluation.set_measures import SetCollector, set_table, sets_to_json
     from loraeval.prompts.sets import read_prompts
     from loraeval.report.summary import summary_table
-    from loraeval.scores_file import row_to_json, write_scores
+    from loraeval.scores_file import row_to_json, write_scores, write_text_atomically
     from loraeval.sources import find_renders
 
     prompts = read_prompts(args.prompts) if args.prompts else None
@@ -51,13 +53,18 @@ def run(args: argparse.Namespace) -> int:
     panel = build_panel(panel_choice(args), optional_baseline(args.baseline), quiet=False)
     if args.save_reference is not None:
         _save_reference(args.save_reference, panel)
-    rows = list(score_renders(panel, renders))
+    sets = SetCollector(panel)
+    rows = list(score_renders(panel, renders, sets.seen))
     if args.out is None:
         for row in rows:
             print(row_to_json(row))
         return 0
     write_scores(args.out, rows)
     print(summary_table(rows))
+    if measured := sets.scores():
+        print("\n" + set_table(measured))
+        beside = args.out.with_suffix(".sets.json")
+        write_text_atomically(beside, json.dumps(sets_to_json(measured), indent=1) + "\n")
     say(f"{len(rows)} images scored, written to {args.out}")
     return 0
 

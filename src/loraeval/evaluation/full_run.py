@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from loraeval.errors import UsageError
 from loraeval.evaluation.gate_run import with_base
 from loraeval.evaluation.panels import score_renders
+from loraeval.evaluation.set_measures import SetCollector, sets_to_json
 from loraeval.records import PromptSet, Render, ScoreRow
 from loraeval.scores_file import write_scores, write_text_atomically
 
@@ -49,7 +50,11 @@ def render_and_score(
     _show_images(renders, folder)
     manifest = "".join(json.dumps(manifest_row(r), ensure_ascii=False) + "\n" for r in renders)
     write_text_atomically(folder / "renders.jsonl", manifest)
-    rows = list(score_renders(panel, renders))
+    sets = SetCollector(panel)
+    rows = list(score_renders(panel, renders, sets.seen))
+    if measured := sets.scores():
+        text = json.dumps(sets_to_json(measured), indent=1)
+        write_text_atomically(folder / "scores.sets.json", text)
     write_scores(folder / "scores.jsonl", rows)
     facts = {
         "recipe": asdict(renderer.recipe),

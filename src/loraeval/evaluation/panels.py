@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from loraeval.records import Render, ScoreRow
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
+    from loraeval.images.picture import Picture
     from loraeval.scorers.encoders import Encoder
     from loraeval.scorers.panel import Panel
     from loraeval.scorers.reference import ReferenceSet
@@ -74,12 +75,11 @@ def build_panel(choice: PanelChoice, baseline: Baseline | None = None, *, quiet:
 
     if baseline is not None:
         choice = _filled_from(choice, baseline)
-    scorers = load_scorers(choice.scorers)
     encoder = None
     if NEED_ENCODER & set(choice.scorers) and choice.encoder != "none":
         encoder = _encoder(choice, baseline, quiet)
     return Panel(
-        scorers=tuple(scorers),
+        scorers=tuple(load_scorers(choice.scorers, encoder)),
         lattice=choice.lattice if not isinstance(choice.lattice, str) else None,
         lattice_from_caption=choice.lattice == "caption",
         size=choice.size,
@@ -103,7 +103,7 @@ def _encoder(choice: PanelChoice, baseline: Baseline | None, quiet: bool) -> Enc
         spec = resolve_encoder(
             choice.encoder, baseline=baseline.encoder if baseline else None, offline=offline
         )
-        encoder = load_encoder(spec)
+        encoder = load_encoder(spec, offline=offline)
     except MissingExtraError as error:
         if choice.encoder != "auto":
             raise
@@ -142,12 +142,16 @@ def show_progress() -> bool:
     return sys.stderr.isatty() and not os.environ.get("CI")
 
 
-def score_renders(panel: Panel, renders: Sequence[Render]) -> Iterator[ScoreRow]:
+def score_renders(
+    panel: Panel,
+    renders: Sequence[Render],
+    seen: Callable[[Render, Picture], None] | None = None,
+) -> Iterator[ScoreRow]:
     """Yield the scores of ``renders`` in order, with a progress bar on a terminal."""
     from tqdm import tqdm
 
     yield from tqdm(
-        panel.score(renders),
+        panel.score(renders, seen),
         total=len(renders),
         unit="image",
         desc="scoring",
