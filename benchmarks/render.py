@@ -4,9 +4,9 @@
     python benchmarks/render.py
 
 With two GPUs the steps for one GPU run side by side, then both GPUs against one.
-Base models and LoRAs have random weights and full size (speed does not depend on weights); nothing
-is fetched. Each step is its own process, so that a cold start is cold. Results are written after every
-step to benchmarks/results/render.json, the table to benchmarks/README.md.
+Base models and LoRAs have random weights and full size (speed does not depend on weights);
+nothing is fetched. Each step is its own process, so that a cold start is cold. Results are
+written after every step to benchmarks/results/render.json, the table to benchmarks/README.md.
 """
 
 from __future__ import annotations

@@ -121,7 +121,9 @@ def writer(folder: Path, start: int, stop: int) -> subprocess.Popen[str]:
 
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
     writers = [writer(tmp_path, 0, 60), writer(tmp_path, 30, 90)]
-    assert [process.wait(120) for process in writers] == [0, 0]
+    for process in writers:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in writers] == [0, 0]
     store = Store(tmp_path)
     assert {row.seed for row in store.rows()} == set(range(90))
     assert all(store.find(job(seed).key) for seed in range(90))
@@ -137,7 +139,8 @@ def test_kill_9_leaves_whole_files_only(tmp_path: Path) -> None:
         while time.monotonic() < deadline and (line := process.stdout.readline()):
             written.append(int(line))
         os.kill(process.pid, signal.SIGKILL)
-        assert process.wait(30) == -signal.SIGKILL
+        process.communicate(timeout=30)
+        assert process.returncode == -signal.SIGKILL
     store = Store(tmp_path)
     assert written
     assert all(store.find(job(seed).key) for seed in written)

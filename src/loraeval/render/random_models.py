@@ -1,8 +1,8 @@
 """Base models and LoRA files with random weights, for tests and benchmarks; nothing is fetched.
 
 ``tiny`` models have the shape of SD 1.5 and SDXL at a few million weights and render in a fraction
-of a second on a CPU. ``full`` ones have the published widths and depths; the speed of rendering does
-not depend on the weights.
+of a second on a CPU. ``full`` ones have the published widths and depths; the speed of rendering
+does not depend on the weights.
 """
 
 from __future__ import annotations

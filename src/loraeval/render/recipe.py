@@ -8,7 +8,6 @@ in the checkout.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from loraeval.errors import UsageError
 from loraeval.prompts.limits import clean, read_text
+from loraeval.prompts.toml_guard import loads
 from loraeval.records import Family, Recipe
 
 if TYPE_CHECKING:
@@ -38,8 +38,6 @@ DTYPES = ("float16", "bfloat16", "float32")
 ATTENTION = ("auto", "sdpa", "xformers", "sliced")
 MAX_BYTES = 1 << 20
 """A longer recipe file is refused unread."""
-MAX_DOTS = 200
-"""A dotted key costs the square of its dots."""
 _FIELDS = tuple(item.name for item in fields(Recipe))
 _WHOLE = ("width", "height", "steps", "max_prompt_chunks")
 
@@ -53,11 +51,9 @@ def read_recipe(path_or_name: str | Path, **overrides: object) -> Recipe:
     """
     path = _find(path_or_name)
     text = read_text(path, UsageError, MAX_BYTES)
-    if any(line.partition("=")[0].count(".") > MAX_DOTS for line in text.splitlines()):
-        raise UsageError(f"{clean(path)}: expected a recipe in TOML (a key with too many dots)")
     try:
-        values: dict[str, Any] = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        values: dict[str, Any] = loads(text)
+    except ValueError as error:
         raise UsageError(f"{clean(path)}: expected a recipe in TOML ({clean(error)})") from error
     values.setdefault("name", path.stem)
     values.update({key: value for key, value in overrides.items() if value is not None})
