@@ -76,10 +76,11 @@ class Counted:
 
     def __init__(self, panel: Any) -> None:
         self.panel, self.rows = panel, 0
+        self.encoder, self.reference = panel.encoder, panel.reference
 
-    def score(self, renders: Any) -> Iterator[Any]:
+    def score(self, renders: Any, seen: Any = None) -> Iterator[Any]:
         """Yield the panel's rows, counting."""
-        for row in self.panel.score(renders):
+        for row in self.panel.score(renders, seen):
             self.rows += 1
             yield row
 

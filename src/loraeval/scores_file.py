@@ -31,17 +31,19 @@ _FIELDS = {item.name for item in fields(ScoreRow)}
 _REQUIRED = ("image", "run", "prompt_id", "scores")
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` so that the file is whole or absent: write beside, fsync, rename.
+def write_text_atomically(path: Path, text: str | Iterable[str]) -> None:
+    """Write ``text``, whole or in pieces, to ``path`` so that the file is whole or absent: write
+    beside, fsync, rename. Pieces are written as they come and never held together.
 
-    Raises ``OSError`` as the file system does; the unfinished file is removed.
+    Raises ``OSError`` as the file system does, and what the pieces raise; the unfinished file is
+    removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     beside = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            file.writelines([text] if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         beside.chmod(0o644)
@@ -57,8 +59,8 @@ def row_to_json(row: ScoreRow) -> str:
 
 
 def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
-    """Write ``rows`` to ``path``, whole or not at all."""
-    write_text_atomically(path, "".join(row_to_json(row) + "\n" for row in rows))
+    """Write ``rows`` to ``path``, whole or not at all; rows are written as they come."""
+    write_text_atomically(path, (row_to_json(row) + "\n" for row in rows))
 
 
 def read_scores(path: Path) -> list[ScoreRow]:

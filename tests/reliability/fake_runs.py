@@ -69,8 +69,11 @@ def run(folder: Path, work: Path) -> None:
             baseline, _panel(), GateOptions(), renderer=renderer, prompts=prompts, chunk=2
         )
         gated = gate_checkpoint(checkpoints[-1], setup)
-    if not (work / "gated").exists():
+    try:
         write_run(work / "gated", replace(gated, note=""))
+    except OSError:  # another run, or one that was killed, has left it: whole, or this is wrong
+        if not (work / "gated" / "verdict.json").exists():
+            raise
 
 
 def _panel() -> Any:

@@ -232,7 +232,7 @@ def test_a_full_disk(run_words: list[str], tmp_path: Path,
         assert cli.main(words) == 0
         assert len(fake_runs.read_scores(out / "scores.jsonl")) == 9
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_a_read_only_place(run_words: list[str], tmp_path: Path,
@@ -271,7 +271,7 @@ def test_a_read_only_disk(run_words: list[str], tmp_path: Path,
             assert cli.main(words) == 2
             one_line(capsys)
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def test_an_index_that_is_no_database(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ not set, or set twice) is ``unresolved``, never guessed.
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.table import SECRET, ParameterSpec, parameter_table
 from loraeval.checkpoints.values import Value, canonical, number
 from loraeval.errors import CheckpointError
+from loraeval.prompts.toml_guard import loads
 
 MAX_SCRIPT_BYTES = 256 << 10
 """A script or configuration larger than this is refused unread."""
@@ -99,8 +99,8 @@ def parse_json(path: Path, text: str) -> dict[str, Any]:
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """Return a TOML table; ``CheckpointError`` where it is none."""
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        return loads(text)
+    except ValueError as error:
         raise CheckpointError(f"{plain(path)}: not readable as TOML ({plain(error)})") from error
 
 

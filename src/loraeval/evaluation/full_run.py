@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,8 @@ def render_and_score(
     The images appear in ``folder`` under their names, as links into the store where the file
     system allows, so that ``loraeval score`` and ``loraeval report`` find them there. ``bases``
     also renders every pair at LoRA scale 0, for drift and for a LoRA without effect. ``run.json``
-    holds the recipe and the prompt set, for ``loraeval baseline freeze``.
+    holds the recipe and the prompt set, for ``loraeval baseline freeze``. The rows returned have
+    no details, which the file alone holds: the memory of a long run stays flat.
     """
     seeds = renderer.recipe.seeds
     renders = _in_order(renderer.render(checkpoints, prompts, seeds), checkpoints, prompts)
@@ -51,11 +52,17 @@ def render_and_score(
     manifest = "".join(json.dumps(manifest_row(r), ensure_ascii=False) + "\n" for r in renders)
     write_text_atomically(folder / "renders.jsonl", manifest)
     sets = SetCollector(panel)
-    rows = list(score_renders(panel, renders, sets.seen))
+    rows: list[ScoreRow] = []
+
+    def scored() -> Iterator[ScoreRow]:
+        for row in score_renders(panel, renders, sets.seen):
+            rows.append(replace(row, details={}))
+            yield row
+
+    write_scores(folder / "scores.jsonl", scored())
     if measured := sets.scores():
         text = json.dumps(sets_to_json(measured), indent=1)
         write_text_atomically(folder / "scores.sets.json", text)
-    write_scores(folder / "scores.jsonl", rows)
     facts = {
         "recipe": asdict(renderer.recipe),
         "recipe_digest": renderer.recipe.digest,
