@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: install demo test lint types unit clean real-scores real-baseline readme-chart
+.PHONY: install demo demo-baseline demo-chart test lint types unit clean real-scores real-baseline readme-chart
 
 install: $(VENV)/installed
 
@@ -20,6 +20,27 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/loraeval run demo/checkpoints/demo_perfect-000010.safetensors --baseline demo_perfect --out runs/demo
+
+# The committed baseline of the demo world: rendered, scored with its own CLIP, frozen.
+demo-baseline: install
+	$(BIN)/python -m loraeval.testing.portraits_files reference runs/demo_reference --count 150
+	$(BIN)/loraeval run demo/checkpoints/demo_perfect-000010.safetensors --base-model demo/base --recipe demo \
+	  --prompts demo --seeds 1-2 --lattice 24x24 --encoder demo/encoder --reference runs/demo_reference \
+	  --out runs/demo_golden
+	$(BIN)/loraeval score runs/demo_golden/renders.jsonl --lattice 24x24 --encoder demo/encoder \
+	  --reference runs/demo_reference --save-reference runs/demo_golden/reference.json \
+	  --out runs/demo_golden/scores.jsonl
+	$(BIN)/loraeval params demo/checkpoints/demo_perfect-000010.safetensors --json --out runs/demo_golden/parameters.json
+	$(BIN)/loraeval baseline freeze demo_perfect --replace --scores runs/demo_golden/scores.jsonl \
+	  --profile recipes/profiles/demo.toml --recipe recipes/demo.toml --prompts demo \
+	  --reference runs/demo_golden/reference.json --parameters runs/demo_golden/parameters.json \
+	  --source "demo_perfect, epoch 10, rendered on a CPU in float32"
+
+# The README's chart of the demo's ten epochs.
+demo-chart: install
+	$(BIN)/loraeval run 'demo/checkpoints/demo_perfect-*.safetensors' --base-model demo/base --recipe demo \
+	  --prompts demo --seeds 1 --lattice 24x24 --encoder demo/encoder --reference runs/demo_reference --out runs/demo_epochs
+	$(BIN)/loraeval chart --scores runs/demo_epochs/scores.jsonl --baseline demo_perfect --out reports/demo_perfect
 
 # The seed's real renders, where you have them: scores, the committed baseline, the README's chart.
 PUNKS ?= ../shared/data/bespoke_punks

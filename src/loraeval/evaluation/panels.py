@@ -90,9 +90,20 @@ def build_panel(choice: PanelChoice, baseline: Baseline | None = None, *, quiet:
 
 def _filled_from(choice: PanelChoice, baseline: Baseline) -> PanelChoice:
     profile = baseline.profile
+    encoder = choice.encoder
+    if encoder == "auto" and profile.encoder is not None:
+        encoder = _where_it_lies(profile.encoder, baseline)
     scorers = tuple(dict.fromkeys([*choice.scorers, *(m.split(".")[0] for m in profile.gated)]))
     size = choice.size or profile.size
-    return replace(choice, lattice=profile.lattice, size=size, scorers=scorers)
+    return replace(choice, lattice=profile.lattice, size=size, scorers=scorers, encoder=encoder)
+
+
+def _where_it_lies(spec: str, baseline: Baseline) -> str:
+    """Return an encoder's folder as seen from here, else from the baseline's project."""
+    roots = [Path()]
+    if baseline.folder is not None:
+        roots += baseline.folder.resolve().parents[1:2]
+    return next((str(root / spec) for root in roots if (root / spec).is_dir()), spec)
 
 
 def _encoder(choice: PanelChoice, baseline: Baseline | None, quiet: bool) -> Encoder | None:

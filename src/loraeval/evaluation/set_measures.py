@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ class SetCollector:
         return found
 
 
-def set_table(scores: dict[Key, Sequence[Score]]) -> str:
+def set_table(scores: Mapping[Key, Sequence[Score]]) -> str:
     """Return the set measures as aligned text, a line a run and epoch; ``-`` is unmeasured."""
     if not scores:
         return ""
@@ -78,7 +78,7 @@ def set_table(scores: dict[Key, Sequence[Score]]) -> str:
     )
 
 
-def sets_to_json(scores: dict[Key, Sequence[Score]]) -> list[dict[str, Any]]:
+def sets_to_json(scores: Mapping[Key, Sequence[Score]]) -> list[dict[str, Any]]:
     """Return the set measures as plain JSON values, with the reason where one is null."""
     return [
         {
