@@ -34,7 +34,8 @@ demo-baseline: install
 	$(BIN)/loraeval baseline freeze demo_perfect --replace --scores runs/demo_golden/scores.jsonl \
 	  --profile recipes/profiles/demo.toml --recipe recipes/demo.toml --prompts demo \
 	  --reference runs/demo_golden/reference.json --parameters runs/demo_golden/parameters.json \
-	  --source "demo_perfect, epoch 10, rendered on a CPU in float32"
+	  --source "demo_perfect, epoch 10, rendered on a CPU in float32" --renders demo/golden
+	mkdir -p demo/golden && cp -r runs/demo_golden/demo_perfect-000010 demo/golden/
 
 # The README's chart of the demo's ten epochs.
 demo-chart: install

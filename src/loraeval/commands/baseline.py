@@ -47,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="scores of the same prompts and seeds made again on another machine",
     )
     freeze.add_argument("--source", metavar="TEXT", help="where the images came from, to record")
+    freeze.add_argument(
+        "--renders",
+        metavar="DIR",
+        help="folder that the images lie in, recorded so that reports can show them",
+    )
     how = freeze.add_mutually_exclusive_group()
     how.add_argument("--merge", action="store_true", help="keep the old rows, add the new")
     how.add_argument("--replace", action="store_true", help="drop old rows that are not given")
@@ -186,6 +191,8 @@ def _provenance(args: argparse.Namespace) -> dict[str, str]:
     facts = {"scores": args.scores.name}
     if args.source:
         facts["source"] = args.source
+    if args.renders:
+        facts["renders"] = args.renders
     return facts
 
 

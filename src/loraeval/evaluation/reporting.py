@@ -89,7 +89,19 @@ def baseline_view(baseline: Baseline) -> BaselineView:
         rows=tuple(baseline.rows),
         means={metric: mean for metric, (mean, _, _) in intervals.items()},
         bands={metric: (low, high) for metric, (_, low, high) in intervals.items()},
+        images=_images_of(baseline),
     )
+
+
+def _images_of(baseline: Baseline) -> Path | None:
+    """Return the folder of the baseline's images, where it was recorded and is at hand."""
+    recorded = baseline.provenance.get("renders")
+    if not isinstance(recorded, str):
+        return None
+    roots = [Path()]
+    if baseline.folder is not None:
+        roots += baseline.folder.resolve().parents[1:2]
+    return next((root / recorded for root in roots if (root / recorded).is_dir()), None)
 
 
 def selection_of(rows: Sequence[ScoreRow], baseline: Baseline | None) -> EpochSelection | None:
