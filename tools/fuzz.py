@@ -13,6 +13,7 @@ tools/fuzz_targets.py.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -166,7 +167,10 @@ def fuzz(target: Target, seconds: float, seed: int, keep: Path) -> dict[str, Any
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "input" / target.file
         path.parent.mkdir()
-        for data in pool:  # the seeds themselves warm up every import
+        path.write_bytes(pool[0])
+        with contextlib.suppress(Exception):  # imports are not timed; what is wrong shows below
+            target.call(path)
+        for data in pool:
             path.write_bytes(data)
             _once(target, path, data, result, keep, timed=False)
         before = memory_mb()

@@ -30,7 +30,7 @@ HOSTILE_WORDS = ["<", ">", "</script>", "<!--", "&", '"', "'", "onload=", "\x1b[
                  "\u202e", "\n", "\r", "\x07", "{{", "}}", "../", "%0a", "::error::"]  # fmt: skip
 
 _TAGS = """
-html head meta title style body main header footer section nav h1 h2 h3 h4 p div span a ul ol
+html head meta link title style body main header footer section nav h1 h2 h3 h4 p div span a ul ol
 li dl dt dd table thead tbody tfoot tr th td caption code pre strong em b i small sub sup br
 hr button label input select option figure figcaption img canvas svg details summary dialog
 form aside output script template time kbd abbr fieldset legend colgroup col mark path

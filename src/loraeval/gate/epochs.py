@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -142,7 +143,7 @@ def quality_of(
             for metric in metrics
             if metric in scale and (value := row.scores.get(metric)) is not None
         ]
-        found.append(sum(parts) / len(parts) if parts else None)
+        found.append(math.fsum(parts) / len(parts) if parts else None)
     return found
 
 
@@ -211,7 +212,7 @@ def _trend(fit: Additive, best: int, tied: Sequence[int], alpha: float) -> tuple
     late = levels[-max(3, len(levels) // 2) :]
     centre = float(np.mean(late))
     weights = {number: number - centre for number in late}
-    norm = sum(weight**2 for weight in weights.values())
+    norm = math.fsum(weight**2 for weight in weights.values())
     span = late[-1] - late[0]
     change, error = fit.contrast({n: weight / norm * span for n, weight in weights.items()})
     p_rise = float(stdtr(fit.df, -change / error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from loraeval.baselines import FAULT, Baseline
@@ -68,8 +69,8 @@ def health_comparison(baseline: Baseline, rows: Sequence[ScoreRow]) -> Compariso
         )
     else:
         outcome, reason = "pass", f"all {len(rows)} images are healthy"
-    ours = sum(known) / len(known) if known else None
-    theirs = sum(golden) / len(golden) if golden else None
+    ours = math.fsum(known) / len(known) if known else None
+    theirs = math.fsum(golden) / len(golden) if golden else None
     change = ours - theirs if ours is not None and theirs is not None else None
     return Comparison(
         metric="health",

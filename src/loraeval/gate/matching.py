@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ class BaselineIndex:
             if score is None:
                 missing.append(Missing(row.image, unscored_reason(row, metric)))
                 continue
-            mean = spread.mean if pairing == "unpaired" else sum(numbers) / len(numbers)
+            mean = spread.mean if pairing == "unpaired" else math.fsum(numbers) / len(numbers)
             same = mean
             if pairing == "prompt+seed":
                 twins = [
@@ -95,7 +96,7 @@ class BaselineIndex:
                     for other in found
                     if other.seed == row.seed and (v := other.scores.get(metric)) is not None
                 ]
-                same = sum(twins) / len(twins) if twins else mean
+                same = math.fsum(twins) / len(twins) if twins else mean
             columns.append((score, same, mean, len(numbers), prompt_key(row)))
         return Matched(
             metric=metric,

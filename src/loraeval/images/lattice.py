@@ -7,6 +7,7 @@ the peaks, and what is wrong with the lattice is measured against the fitted com
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -139,7 +140,7 @@ def _choose(evidence: list[list[Evidence]]) -> tuple[list[Evidence | None], floa
     along_x, along_y = evidence
     if not along_x or not along_y:
         single = [max(axis, key=lambda e: e.nats, default=None) for axis in evidence]
-        return single, sum(e.nats for e in single if e is not None)
+        return single, math.fsum(e.nats for e in single if e is not None)
     nats_x = np.array([e.nats for e in along_x])
     nats_y = np.array([e.nats for e in along_y])
     ratio = np.array([e.period for e in along_x])[:, None] / [e.period for e in along_y]

@@ -21,6 +21,10 @@ PIXEL_RATIO = 2.0
 """Pixels of the PNG for each CSS pixel."""
 
 
+LONGEST_TEXT = 400
+"""Characters of one text in a chart; laying out thousands of odd ones takes many seconds."""
+
+
 def save_chart(chart: Any, folder: Path, stem: str) -> tuple[Path, Path]:
     """Write ``chart`` as ``stem.png`` and ``stem.svg``; equal charts give equal bytes.
 
@@ -59,7 +63,8 @@ def _drawable(value: Any) -> Any:
         return {_drawable(key): _drawable(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_drawable(part) for part in value]
-    if isinstance(value, str) and not value.isprintable():
+    if isinstance(value, str) and not (value.isprintable() and len(value) <= LONGEST_TEXT):
+        value = value if len(value) <= LONGEST_TEXT else value[:LONGEST_TEXT] + "…"
         return "".join(
             c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
             for c in value

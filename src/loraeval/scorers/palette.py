@@ -65,8 +65,8 @@ class PaletteParts:
             "binding": (self.binding, WEIGHTS["binding"]),
         }
         used = [(value, weight) for value, weight in parts.values() if value is not None]
-        total = sum(weight for _, weight in used)
-        logs = sum(weight * math.log(max(value, FLOOR)) for value, weight in used)
+        total = math.fsum(weight for _, weight in used)
+        logs = math.fsum(weight * math.log(max(value, FLOOR)) for value, weight in used)
         return math.exp(logs / total)
 
 
@@ -184,8 +184,8 @@ def colour_count_agreement(count: int, reference: Sequence[int]) -> float:
 class PaletteScorer:
     """Scores the picture's cells against its caption's colours.
 
-    ``reference_counts`` are the distinct colours of reference images (``distinct_colours``);
-    without them, and without ``context.reference.colour_counts``, ``palette.colours`` is
+    ``reference_counts`` are the distinct colours of reference images (``colours_in``); without
+    them ``context.reference.colour_counts`` is used, and without that ``palette.colours`` is
     unscored.
     """
 
@@ -207,7 +207,7 @@ class PaletteScorer:
 
     def score(self, picture: Picture, context: ScoreContext) -> list[Score]:
         """Return the six palette metrics; those that the caption does not allow are unscored."""
-        lattice = lattice_for(picture, context)
+        lattice = colour_lattice(picture, context.lattice)
         cells = picture.cells(lattice)
         colours = self._colours(cells, context)
         parts = palette_parts(cells, context.prompt.caption)
@@ -232,23 +232,27 @@ class PaletteScorer:
         ]
 
     def _colours(self, cells: Cells, context: ScoreContext) -> Score:
-        counts = self._counts or getattr(context.reference, "colour_counts", None)
+        counts = self._counts or (context.reference.colour_counts if context.reference else None)
         if not counts:
             return Score.unscored("palette.colours", "no reference images to count colours in")
         count = distinct_colours(cells.lab)
         return Score("palette.colours", colour_count_agreement(count, counts))
 
 
-def lattice_for(picture: Picture, context: ScoreContext) -> tuple[int, int]:
+def colour_lattice(picture: Picture, lattice: tuple[int, int] | None) -> tuple[int, int]:
     """Return the lattice to take colours on: the expected one, else the found one, else a raster.
 
     Never more cells than pixels.
     """
-    lattice = context.lattice
     if lattice is None:
         size = picture.lattice().size
         lattice = (round(size[0]), round(size[1])) if size else (FALLBACK_CELLS, FALLBACK_CELLS)
     return min(lattice[0], picture.width), min(lattice[1], picture.height)
+
+
+def colours_in(picture: Picture, lattice: tuple[int, int] | None) -> int:
+    """Return the distinct colours of ``picture``, counted the same way for every picture."""
+    return distinct_colours(picture.cells(colour_lattice(picture, lattice)).lab)
 
 
 def _or_unscored(metric: str, value: float | None, lacks: str) -> Score:

@@ -68,7 +68,7 @@ class RealismModel:
     def value(self, statistics: RealismStatistics) -> float:
         """Return the probability of pixel art, in (0, 1)."""
         found = statistics.as_dict()
-        logit = self.intercept + sum(
+        logit = self.intercept + math.fsum(
             weight * (found[name] - mean) / scale
             for name, (mean, scale, weight) in self.terms.items()
         )
