@@ -38,8 +38,10 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
 
     from loraeval.render import sd
     from loraeval.render.lora_merge import read_lora
+    from loraeval.render.pixels import decode, initial_noise, to_host
     from loraeval.render.recipe import resolve_recipe
-    from loraeval.render.store import encode_png
+    from loraeval.render.sd_load import set_attention
+    from loraeval.render.store_file import encode_png
 
     resolved = resolve_recipe(recipe(work, family), device="cuda:0")
     start = time.perf_counter()
@@ -50,7 +52,7 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     size = resolved.width // 8
 
     def step(count: int, *, channels_last: bool = True) -> Callable[[], object]:
-        latents = sd.initial_noise(1, (2 * count, 4, size, size)).to("cuda", torch.float16)
+        latents = initial_noise(1, (2 * count, 4, size, size)).to("cuda", torch.float16)
         if channels_last:
             latents = latents.to(memory_format=torch.channels_last)
         hidden = text.states.repeat(2 * count, 1, 1)
@@ -100,7 +102,7 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
         torch.backends.cudnn.benchmark = False
     sdpa = dict(unet.attn_processors)
     try:
-        result["xformers processor"] = sd.set_attention(engine.pipe, "xformers")
+        result["xformers processor"] = set_attention(engine.pipe, "xformers")
         note("channels-last, xformers", images, timed(step(images)))
     except Exception as error:  # noqa: BLE001 - the benchmark goes on and says so
         result["xformers"] = f"{type(error).__name__}: {error}"
@@ -115,9 +117,9 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     with sdpa_kernel(best, set_priority=True):
         note("LoRA in the weights", images, timed(step(images)))
     swapper.apply(None)
-    latents = sd.initial_noise(2, (8, 4, size, size)).to("cuda", torch.float16)
-    result["decode_s_per_image"] = timed(lambda: engine.decode(latents)) / 8
-    pixels = engine._to_host([], latents, engine.decode(latents)).pixels  # noqa: SLF001
+    latents = initial_noise(2, (8, 4, size, size)).to("cuda", torch.float16)
+    result["decode_s_per_image"] = timed(lambda: decode(engine.pipe.vae, latents)) / 8
+    pixels = to_host([], latents, decode(engine.pipe.vae, latents)).pixels
     torch.cuda.synchronize()
     begin = time.perf_counter()
     for image in pixels:

@@ -114,7 +114,10 @@ def ours(
 
     from loraeval.render import sd  # imported before the clock starts, as in the loop
     from loraeval.render.renderer import Renderer
+    from loraeval.render.sd_load import import_diffusers
     from loraeval.render.store import Store
+
+    import_diffusers()
 
     if sdpa == "flash":
         sd.SDPA_ORDER.pop(0)

@@ -158,9 +158,9 @@ def test_the_image_is_that_of_diffusers_own_loader(
 ) -> None:
     from diffusers import StableDiffusionPipeline
 
-    from loraeval.render import sd
+    from loraeval.render.sd_load import quieten
 
-    sd._quieten()
+    quieten()
     images = []
     for how in ("theirs", "ours"):
         pipe = StableDiffusionPipeline.from_pretrained(bases["sd15"], safety_checker=None)

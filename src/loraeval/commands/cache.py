@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from loraeval.errors import UsageError
 
 if TYPE_CHECKING:
-    from loraeval.render.store import Store, StoreRow
+    from loraeval.render.store import Store
+    from loraeval.render.store_file import StoreRow
 
 _DAY = 86400.0
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion on one device: load, swap LoRAs, sample batches, decode. Imports diffusers.
+"""Stable Diffusion on one device: swap LoRAs, encode texts, sample batches. Imports torch.
 
 One pipeline lives as long as its ``Engine``. Images are sampled in batches with guidance in the
 same batch, decoded in batches, and copied to the host while the next batch is computed.
@@ -7,39 +7,22 @@ same batch, decoded in batches, and copied to the host while the next batch is c
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from loraeval import torchvision_ops
-
-torchvision_ops.install()
-
-import diffusers as _diffusers  # noqa: E402 - after the operators that torchvision needs
-import transformers as _transformers  # noqa: E402
-from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-
-from loraeval.errors import MissingExtraError, RenderError  # noqa: E402
-from loraeval.records import Recipe  # noqa: E402
-from loraeval.render.base_configs import write_configs  # noqa: E402
-from loraeval.render.base_model import locate_base  # noqa: E402
-from loraeval.render.base_safety import pickles_allowed  # noqa: E402
-from loraeval.render.economy import default_limit  # noqa: E402
-from loraeval.render.encode import Embedding, encode_sd15, encode_sdxl  # noqa: E402
-from loraeval.render.lora_merge import Lora, WeightSwapper, read_lora  # noqa: E402
-from loraeval.render.plan import Job  # noqa: E402
-from loraeval.render.recipe import SCHEDULERS  # noqa: E402
-
-diffusers: Any = _diffusers  # untyped
-transformers: Any = _transformers
+from loraeval.errors import RenderError
+from loraeval.records import Recipe
+from loraeval.render.economy import default_limit
+from loraeval.render.encode import Embedding, encode_sd15, encode_sdxl
+from loraeval.render.lora_merge import Lora, WeightSwapper, read_lora
+from loraeval.render.pixels import Pending, decode, initial_noise, to_host
+from loraeval.render.plan import Job, batches
+from loraeval.render.sd_load import load_pipeline, set_attention
 
 SDPA_ORDER = [
     SDPBackend.CUDNN_ATTENTION,
@@ -49,38 +32,7 @@ SDPA_ORDER = [
 ]
 """torch's attention kernels in the order tried on CUDA; benchmarks/README.md has their times."""
 
-DECODE_AT_512 = 8
-"""Images of 512×512 that the VAE decodes at once; its memory grows faster than the UNet's."""
-
 _OUT_OF_MEMORY = torch.cuda.OutOfMemoryError
-
-
-@dataclass(slots=True)
-class Pending:
-    """A batch on its way to the host. ``wait`` first; then ``pixels`` is uint8 [n, H, W, 3] and
-    ``finite`` and ``lit`` say per image whether it held no NaN and was not black.
-    """
-
-    jobs: list[Job]
-    pixels: torch.Tensor
-    finite: torch.Tensor
-    lit: torch.Tensor
-    latents: torch.Tensor
-    batch: int
-    event: torch.cuda.Event | None = None
-
-    def wait(self) -> None:
-        """Block until the device has written everything."""
-        if self.event is not None:
-            self.event.synchronize()
-
-    def faults(self) -> dict[int, str]:
-        """Return ``nan`` or ``black`` by the index of each image that is one."""
-        return {
-            index: "black" if self.finite[index] else "nan"
-            for index in range(len(self.jobs))
-            if not (self.finite[index] and self.lit[index])
-        }
 
 
 class Engine:
@@ -158,8 +110,6 @@ class Engine:
 
         Raises ``RenderError`` when not even one image fits.
         """
-        from loraeval.render.plan import batches
-
         waiting = list(batches(jobs, self.limit))
         while waiting:
             batch = waiting.pop(0)
@@ -178,36 +128,11 @@ class Engine:
                 continue
             yield pending
 
-    def decode(self, latents: torch.Tensor, *, in_float32: bool = False) -> torch.Tensor:
-        """Return images [n, 3, H, W] in about [-1, 1] for latents as the UNet leaves them."""
-        vae = self.pipe.vae
-        config = vae.config
-        before = vae.dtype
-        if in_float32:
-            vae.to(dtype=torch.float32)
-        latents = latents.to(vae.dtype)
-        mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
-        latents = latents / config.scaling_factor
-        if mean is not None and std is not None:
-            shape = (1, -1, 1, 1)
-            latents = latents * latents.new_tensor(std).view(shape)
-            latents = latents + latents.new_tensor(mean).view(shape)
-        size = max(1, DECODE_AT_512 * 64 * 64 // (latents.shape[2] * latents.shape[3]))
-        images = []
-        with torch.no_grad():
-            for piece in torch.split(latents, size):
-                inner = vae.post_quant_conv(piece) if vae.post_quant_conv is not None else piece
-                images.append(vae.decoder(inner))
-        if in_float32:
-            vae.to(dtype=before)
-        return torch.cat(images)
-
     def again(self, pending: Pending, index: int) -> Pending:
         """Decode one image of a batch again with the VAE in float32: the retry of a fault."""
         latents = pending.latents[index : index + 1]
-        retried = self._to_host(
-            [pending.jobs[index]], latents, self.decode(latents, in_float32=True)
-        )
+        images = decode(self.pipe.vae, latents, in_float32=True)
+        retried = to_host([pending.jobs[index]], latents, images)
         retried.wait()
         return retried
 
@@ -269,20 +194,7 @@ class Engine:
                 output_type="latent",
             ).images[: len(batch)]
         with self._kernels():
-            return self._to_host(batch, latents, self.decode(latents))
-
-    def _to_host(self, jobs: list[Job], latents: torch.Tensor, images: torch.Tensor) -> Pending:
-        images = images.float()
-        finite = latents.isfinite().flatten(1).all(1) & images.isfinite().flatten(1).all(1)
-        pixels = images.nan_to_num(-1.0).div(2).add(0.5).clamp(0, 1).mul(255).round()
-        pixels = pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        lit = pixels.flatten(1).amax(1) > 1
-        if self.device.type != "cuda":
-            return Pending(jobs, pixels, finite, lit, latents, len(jobs))
-        host = [_pinned(item) for item in (pixels, finite, lit)]
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        event.record()
-        return Pending(jobs, host[0], host[1], host[2], latents, len(jobs), event)
+            return to_host(batch, latents, decode(self.pipe.vae, latents))
 
     def _padded(self, batch: list[Job]) -> int:
         """Return the size to run ``batch`` at: with compiled code, one that is compiled already."""
@@ -325,113 +237,3 @@ class Engine:
 
 def _shape(job: Job) -> tuple[int, int, int]:
     return job.recipe.width, job.recipe.height, job.chunks
-
-
-def initial_noise(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return standard normal float32 noise that follows from ``seed`` alone, drawn on the CPU, so
-    that it is the same for every batch size and device.
-    """
-    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
-
-
-def load_pipeline(recipe: Recipe, device: torch.device) -> Any:
-    """Return the pipeline of a resolved recipe on ``device``: its scheduler set, no safety checker,
-    no watermark, weights never fetched. Raises ``RenderError`` where diffusers cannot load it.
-    """
-    _quieten()
-    base = locate_base(recipe.base_model, offline=True)
-    xl = recipe.family == "sdxl"
-    kind = diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
-    options: dict[str, Any] = {
-        "torch_dtype": getattr(torch, recipe.dtype),
-        "local_files_only": True,
-    }
-    options |= (
-        {"add_watermarker": False}
-        if xl
-        else {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    )
-    if base.is_dir() and not pickles_allowed():
-        options["use_safetensors"] = True  # else diffusers falls back to a pickle beside it
-    try:
-        if base.is_dir():
-            halves = list((base / "unet").glob("*.safetensors"))
-            if halves and all(".fp16." in path.name for path in halves):
-                options["variant"] = "fp16"
-            pipe = kind.from_pretrained(base, **options)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                config = str(write_configs(Path(folder), recipe.family))
-                pipe = kind.from_single_file(str(base), config=config, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise RenderError(f"{base}: diffusers cannot load this base model ({error})") from error
-    pipe.scheduler = make_scheduler(recipe, pipe.scheduler)
-    pipe.set_progress_bar_config(disable=True)
-    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
-        if (module := getattr(pipe, part, None)) is not None:
-            module.requires_grad_(requires_grad=False)
-    if device.type == "cuda":
-        pipe.unet.to(memory_format=torch.channels_last)
-        pipe.vae.to(memory_format=torch.channels_last)
-    pipe.vae.to(dtype=getattr(torch, recipe.vae_dtype))
-    return pipe.to(device)
-
-
-def make_scheduler(recipe: Recipe, base: Any) -> Any:
-    """Return the scheduler of a recipe, with the noise schedule of the base model's own one.
-
-    Raises ``RenderError`` for a base model whose own scheduler draws noise while it runs.
-    """
-    name = type(base).__name__ if recipe.scheduler == "base" else recipe.scheduler
-    if name not in SCHEDULERS:
-        raise RenderError(
-            f"the base model's own scheduler is {name}, whose steps draw noise; "
-            f"set scheduler to one of {', '.join(SCHEDULERS)}"
-        )
-    kind = type(base) if recipe.scheduler == "base" else getattr(diffusers, name)
-    return kind.from_config(base.config, **dict(recipe.scheduler_options))
-
-
-def set_attention(pipe: Any, attention: str) -> str:
-    """Set the attention of the UNet; return the class name of the processor really set.
-
-    Raises ``MissingExtraError`` where xformers is asked for and missing, and ``RenderError`` where
-    it does not run here: nothing falls back silently.
-    """
-    if attention == "xformers":
-        try:
-            import xformers.ops  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError("xformers", "xformers", "attention = xformers") from error
-        try:
-            pipe.enable_xformers_memory_efficient_attention()
-        except (ValueError, RuntimeError, NotImplementedError, ModuleNotFoundError) as error:
-            raise RenderError(
-                f"xformers cannot run here ({error}); set attention to sdpa"
-            ) from error
-    elif attention == "sliced":
-        pipe.enable_attention_slicing()
-    names = {type(processor).__name__ for processor in pipe.unet.attn_processors.values()}
-    return "+".join(sorted(names))
-
-
-def use_compile_cache(folder: Path) -> None:
-    """Keep what torch.compile makes below ``folder``, unless the user chose a place already."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.resolve()))
-    os.environ.setdefault("TORCHINDUCTOR_FX_GRAPH_CACHE", "1")
-    os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE", "1")
-
-
-def _pinned(tensor: torch.Tensor) -> torch.Tensor:
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    return host.copy_(tensor, non_blocking=True)
-
-
-def _quieten() -> None:
-    """Silence what the libraries say of things that are meant here, and their progress bars."""
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    diffusers.logging.set_verbosity_error()
-    diffusers.logging.disable_progress_bar()
-    logging.getLogger("diffusers").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(diffusers|transformers)\..*")

@@ -15,31 +15,33 @@ carries its own key.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import StoreError
 from loraeval.records import Recipe, canonical_json
 from loraeval.render.plan import Job
+from loraeval.render.store_file import (
+    StoreRow,
+    embedded_row,
+    encode_png,
+    facts_of,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
 DEFAULT_FOLDER = Path(".loraeval") / "store"
 """Where renders go when nobody says otherwise, below the working directory."""
-
-PNG_LEVEL = 1
-"""zlib's level: the fastest that still compresses."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS renders (
@@ -54,33 +56,10 @@ CREATE TABLE IF NOT EXISTS hashes (
 CREATE TABLE IF NOT EXISTS speeds (
     what TEXT PRIMARY KEY, images REAL NOT NULL, seconds REAL NOT NULL, made REAL NOT NULL);
 """
-_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _COLUMNS = (
     "key, recipe, checkpoint, run, epoch, prompt_id, prompt, seed, bytes, sha256, health, made,"
     " used, details"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StoreRow:
-    """One render of the index. ``made`` and ``used`` are seconds since 1970; ``health`` is ``ok``,
-    ``vae-float32`` (good after the retry), ``black`` or ``nan``; ``details`` is JSON.
-    """
-
-    key: str
-    recipe: str
-    checkpoint: str
-    run: str | None
-    epoch: int | None
-    prompt_id: str | None
-    prompt: str
-    seed: int
-    bytes: int
-    sha256: str
-    health: str
-    made: float
-    used: float
-    details: str
 
 
 class Store:
@@ -127,12 +106,12 @@ class Store:
             ).fetchone()
         if row is not None and row[0] == hashlib.sha256(data).hexdigest():
             return path
-        text = _embedded(data)
+        text = embedded_row(data)
         # Another process may have renamed its file into place and not entered its row yet: then
         # the file tells of another writing than the row, and is whole.
         own = text is not None and text.get("key") == key
         if text is not None and own and (row is None or text.get("made") != row[1]):
-            self._insert(StoreRow(**{**text, "used": time.time(), **_facts(data)}))
+            self._insert(StoreRow(**{**text, "used": time.time(), **facts_of(data)}))
             return path
         self.forget([key])
         return None
@@ -157,7 +136,7 @@ class Store:
                 f"{self.folder}: cannot store a render ({error.strerror}); the images made so far "
                 "are kept: make room, or choose another store, and run the same command again"
             ) from error
-        self._insert(StoreRow(**{**asdict(row), **_facts(data)}), job.recipe)
+        self._insert(StoreRow(**{**asdict(row), **facts_of(data)}), job.recipe)
         return path
 
     def forget(self, keys: Iterable[str]) -> None:
@@ -264,56 +243,6 @@ class Store:
             raise StoreError(
                 f"{self.folder}: the index of this store cannot be used ({error})"
             ) from error
-
-
-def encode_png(pixels: np.ndarray, text: str) -> bytes:
-    """Return ``pixels`` (uint8, H×W×3) as PNG with ``text`` in a text chunk called ``loraeval``."""
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
-    info = PngInfo()
-    info.add_text("loraeval", text)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels, "RGB" if pixels.ndim == 3 else "L").save(
-        buffer, "PNG", compress_level=PNG_LEVEL, pnginfo=info
-    )
-    return buffer.getvalue()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that the file is whole or absent: beside, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
-
-
-def _facts(data: bytes) -> dict[str, Any]:
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _embedded(data: bytes) -> dict[str, Any] | None:
-    """Return what a whole PNG of this store says of itself, None for anything else."""
-    from PIL import Image
-
-    if not data.endswith(_END):  # Pillow reads a file that was cut inside its last bytes
-        return None
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            image.load()
-            row = json.loads(image.info["loraeval"])
-        StoreRow(**row)
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return row if isinstance(row, dict) else None
 
 
 def _set_wal(connection: sqlite3.Connection) -> None:

@@ -21,7 +21,8 @@ from loraeval.render.store import Store
 
 if TYPE_CHECKING:
     from loraeval.render.lora_merge import Lora
-    from loraeval.render.sd import Engine, Pending
+    from loraeval.render.pixels import Pending
+    from loraeval.render.sd import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,9 @@ class Worker:
     def _load(self) -> Engine:
         if self._engine is None:
             from loraeval.render import sd
+            from loraeval.render.sd_load import use_compile_cache
 
-            sd.use_compile_cache(self.setup.store.folder / "compile")
+            use_compile_cache(self.setup.store.folder / "compile")
             self._engine = sd.Engine(self.setup.recipe, self.setup.device, limit=self.setup.limit)
             self._engine.reader = self._read
         return self._engine

@@ -1,0 +1,101 @@
+"""Latents and pixels: an image's first noise, decoding, faults, the copy to the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loraeval.render.plan import Job
+
+if TYPE_CHECKING:
+    import torch
+
+DECODE_AT_512 = 8
+"""Images of 512×512 that the VAE decodes at once; its memory grows faster than the UNet's."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A batch on its way to the host. ``wait`` first; then ``pixels`` is uint8 [n, H, W, 3] and
+    ``finite`` and ``lit`` say per image whether it held no NaN and was not black.
+    """
+
+    jobs: list[Job]
+    pixels: torch.Tensor
+    finite: torch.Tensor
+    lit: torch.Tensor
+    latents: torch.Tensor
+    batch: int
+    event: torch.cuda.Event | None = None
+
+    def wait(self) -> None:
+        """Block until the device has written everything."""
+        if self.event is not None:
+            self.event.synchronize()
+
+    def faults(self) -> dict[int, str]:
+        """Return ``nan`` or ``black`` by the index of each image that is one."""
+        return {
+            index: "black" if self.finite[index] else "nan"
+            for index in range(len(self.jobs))
+            if not (self.finite[index] and self.lit[index])
+        }
+
+
+def initial_noise(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return standard normal float32 noise that follows from ``seed`` alone, drawn on the CPU, so
+    that it is the same for every batch size and device.
+    """
+    import torch
+
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
+
+
+def decode(vae: Any, latents: torch.Tensor, *, in_float32: bool = False) -> torch.Tensor:
+    """Return images [n, 3, H, W] in about [-1, 1] for latents as the UNet leaves them."""
+    import torch
+
+    config = vae.config
+    before = vae.dtype
+    if in_float32:
+        vae.to(dtype=torch.float32)
+    latents = latents.to(vae.dtype)
+    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    latents = latents / config.scaling_factor
+    if mean is not None and std is not None:
+        shape = (1, -1, 1, 1)
+        latents = latents * latents.new_tensor(std).view(shape)
+        latents = latents + latents.new_tensor(mean).view(shape)
+    size = max(1, DECODE_AT_512 * 64 * 64 // (latents.shape[2] * latents.shape[3]))
+    images = []
+    with torch.no_grad():
+        for piece in torch.split(latents, size):
+            inner = vae.post_quant_conv(piece) if vae.post_quant_conv is not None else piece
+            images.append(vae.decoder(inner))
+    if in_float32:
+        vae.to(dtype=before)
+    return torch.cat(images)
+
+
+def to_host(jobs: list[Job], latents: torch.Tensor, images: torch.Tensor) -> Pending:
+    """Turn images [n, 3, H, W] in about [-1, 1] into 8 bits and start their copy to the host."""
+    import torch
+
+    images = images.float()
+    finite = latents.isfinite().flatten(1).all(1) & images.isfinite().flatten(1).all(1)
+    pixels = images.nan_to_num(-1.0).div(2).add(0.5).clamp(0, 1).mul(255).round()
+    pixels = pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    lit = pixels.flatten(1).amax(1) > 1
+    if images.device.type != "cuda":
+        return Pending(jobs, pixels, finite, lit, latents, len(jobs))
+    host = [_pinned(item) for item in (pixels, finite, lit)]
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    event.record()
+    return Pending(jobs, host[0], host[1], host[2], latents, len(jobs), event)
+
+
+def _pinned(tensor: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return host.copy_(tensor, non_blocking=True)
