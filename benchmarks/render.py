@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks._render_table import write_table
+from benchmarks._render_table import result_files, write_table
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "render.json"
@@ -98,7 +98,7 @@ def main() -> int:
                 chain(steps, 0)
         chain(MORE, 0)
     if args.out == RESULTS:
-        write_table(results, HERE / "README.md")
+        write_table(HERE / "README.md", result_files())
     return 0
 
 
@@ -163,6 +163,7 @@ def machine() -> dict[str, Any]:
     import torch
 
     return {
+        "commit": commit(),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "gpus": torch.cuda.device_count(),
@@ -171,6 +172,16 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
     }
+
+
+def commit() -> str:
+    """Return the commit of the checkout, with a note where files differ from it."""
+    git = ["git", "-C", str(HERE.parent)]
+    done = subprocess.run(
+        [*git, "describe", "--always", "--dirty= and changes"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() or "unknown"
 
 
 def save(path: Path, results: dict[str, Any]) -> None:

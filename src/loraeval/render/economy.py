@@ -20,7 +20,7 @@ COMPILE_SECONDS = {"cold": 90.0, "warm": 20.0}
 a first compile, and one that finds the compile cache filled."""
 
 COMPILED_SHARE = {"sd15": 0.7, "sdxl": 0.85}
-"""Time of a compiled image over that of an eager one; benchmarks/README.md has the measurement."""
+"""Time of a compiled image over that of an eager one, as assumed: it was not measured here."""
 
 
 def default_limit(recipe: Recipe, device: str) -> int:

@@ -30,7 +30,7 @@ SDPA_ORDER = [
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.MATH,
 ]
-"""torch's attention kernels in the order tried on CUDA; benchmarks/README.md has their times."""
+"""torch's attention kernels in the order tried on CUDA; they were not timed side by side."""
 
 _OUT_OF_MEMORY = torch.cuda.OutOfMemoryError
 
