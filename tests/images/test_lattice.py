@@ -11,7 +11,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage import data
 
-from loraeval.images.lattice import estimate_lattice
+from loraeval.images.lattice import _shares, estimate_lattice
+from loraeval.images.lattice_search import Evidence, Peaks, judge, trace
 from loraeval.images.profiles import above_floor, edge_profiles
 from loraeval.images.reading import read_image
 from loraeval.testing.portraits import render_photo, scene
@@ -173,3 +174,43 @@ def test_real_renders(punks) -> None:
             uneven.append(size is not None and all(20 <= side <= 23 for side in size))
     assert all(near)
     assert np.mean(uneven) >= 0.95
+
+
+def _broken_step(period: float, side: int, slip: float, seed: int) -> np.ndarray:
+    """Cells of random colours along both axes; half-way the lattice slips by a share of a cell."""
+    rng = np.random.default_rng(seed)
+    at = np.arange(side)
+    index = np.floor(np.where(at < side // 2, at, at + slip * period) / period).astype(int)
+    colours = rng.integers(0, 256, (index.max() + 1, index.max() + 1, 3)).astype(np.uint8)
+    return np.ascontiguousarray(colours[index[:, None], index[None, :]])
+
+
+@pytest.mark.parametrize("cells", [19, 21.5, 24, 27])
+def test_a_lattice_that_breaks_its_step_is_found_but_not_called_even(cells: float) -> None:
+    whole = estimate_lattice(_broken_step(512 / cells, 512, 0, seed=3))
+    broken = estimate_lattice(_broken_step(512 / cells, 512, 0.5, seed=3))
+    assert whole.size is not None
+    assert broken.size is not None
+    assert max(abs(count / cells - 1) for count in broken.size) < 0.04
+    assert broken.confidence > 0.5
+    assert broken.x.even < 0.7 * whole.x.even
+    assert broken.x.drift > 0.2 > whole.x.drift
+
+
+def test_the_traced_phase_follows_a_break_by_hand() -> None:
+    lines = np.concatenate([np.arange(20, 200, 20.0), np.arange(210, 400, 20.0)])
+    peaks = Peaks(lines, np.ones(len(lines)))
+    (evidence,) = judge(peaks, np.array([20.0]), 0.4)
+    phase = trace(peaks, evidence)
+    off = (lines - phase) / 20
+    assert np.abs(off - np.round(off)).max() < 1 / 40
+    assert np.count_nonzero(np.diff(phase)) == 1
+
+
+def test_an_axis_with_weak_lines_is_judged_with_the_other_axis() -> None:
+    strong, weak = Evidence(20.0, 20.0, 50.0, 0.4), Evidence(20.2, 5.0, 40.0, 0.4)
+    assert _shares(strong, weak) == (0.4, pytest.approx(25 / 90))
+    assert _shares(strong, weak._replace(period=30.0)) == (0.4, 0.125)
+    assert _shares(strong, weak._replace(nats=-1.0)) == (0.4, -0.025)
+    assert _shares(strong._replace(nats=8.0), weak) == (0.16, 0.125)
+    assert _shares(strong, None) == (0.4, 0.0)

@@ -24,6 +24,7 @@ from loraeval.images.lattice_search import (
     find_peaks,
     judge,
     line_widths,
+    trace,
 )
 from loraeval.images.profiles import Profile, edge_profiles
 
@@ -38,6 +39,10 @@ benchmarks/README.md says how far pictures without one come."""
 
 SURE_SHARE = 0.6
 """Evidence from which a lattice is certain."""
+
+POOLED_NATS = 14.0
+"""Least evidence of both axes together that may speak for the weaker one: the price of having
+searched (``lattice_search.SEARCH``), earned back a second time on each axis."""
 
 CARRIED = 0.15
 """A lattice whose lines carry less of the edge energy than this is a ripple on something else (a
@@ -126,7 +131,8 @@ def estimate_lattice(rgb: npt.NDArray[np.uint8]) -> Lattice:
         pair, nats = _choose(evidence)
         if nats > most:
             chosen, most = pair, nats
-    x, y = (_fit(axis, evidence) for axis, evidence in zip(axes, chosen, strict=True))
+    shares = _shares(*chosen)
+    x, y = (_fit(*each) for each in zip(axes, chosen, shares, strict=True))
     return Lattice(x, y)
 
 
@@ -151,16 +157,40 @@ def _choose(evidence: list[list[Evidence]]) -> tuple[list[Evidence | None], floa
     return pair, float(total.flat[best])
 
 
-def _fit(axis: _Axis, evidence: Evidence | None) -> AxisLattice:
-    """Fit period and phase to the peaks and measure the result."""
+def _shares(x: Evidence | None, y: Evidence | None) -> tuple[float, float]:
+    """Return the evidence for each axis as a share of a perfect lattice's.
+
+    A lattice of square cells is one thing seen along two axes. Where both have evidence for the
+    same period, the weaker axis is judged by the evidence of both together.
+    """
+    shares = tuple(0.0 if axis is None else axis.share for axis in (x, y))
+    if x is None or y is None or min(x.nats, y.nats, x.full, y.full) <= 0:
+        return shares[0], shares[1]
+    square = abs(np.log(x.period / y.period)) <= SQUARE_TOLERANCE
+    if square and x.nats + y.nats >= POOLED_NATS:
+        together = (x.nats + y.nats) / (x.full + y.full)
+        return max(shares[0], together), max(shares[1], together)
+    return shares[0], shares[1]
+
+
+def _fit(axis: _Axis, evidence: Evidence | None, share: float) -> AxisLattice:
+    """Fit period and phase to the peaks and measure the result.
+
+    A lattice that breaks its step half-way has no straight comb: whether its lines carry the
+    edges is then asked of the lines as traced, while ``on_lines`` stays that of the comb.
+    """
     length = len(axis.profile) + 1
-    share = 0.0 if evidence is None else evidence.share
     confidence = float(np.clip((share - NULL_SHARE) / (SURE_SHARE - NULL_SHARE), 0, 1))
     if evidence is None or confidence == 0:
         return AxisLattice(length, None, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0)
     period, phase = fit_comb(axis.peaks, evidence.period)
-    on_lines = _excess(np.arange(1, length, dtype=np.float64), axis.profile, period, phase)
-    confidence *= min(1.0, on_lines / CARRIED) if on_lines > CARRIED / 3 else 0.0
+    everywhere = np.arange(1, length, dtype=np.float64)
+    carried = on_lines = _excess(everywhere, axis.profile, period, phase)
+    if carried < CARRIED:
+        between = (axis.peaks.position[1:] + axis.peaks.position[:-1]) / 2
+        traced = trace(axis.peaks, evidence)[np.searchsorted(between, everywhere)]
+        carried = max(carried, _excess(everywhere, axis.profile, evidence.period, traced))
+    confidence *= min(1.0, carried / CARRIED) if carried > CARRIED / 3 else 0.0
     if confidence == 0:
         return AxisLattice(length, None, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0)
     away = _away(axis.peaks.position, period, phase)
@@ -207,14 +237,14 @@ def _phase(peaks: Peaks, period: float) -> float:
     return float(np.angle(turn) / (2 * np.pi) * period) % period
 
 
-def _away(position: Floats, period: float, phase: float) -> Floats:
+def _away(position: Floats, period: float, phase: float | Floats) -> Floats:
     """Return the signed distance to the nearest line, in periods, within [-0.5, 0.5]."""
     turns = (position - phase) / period
     away: Floats = turns - np.round(turns)
     return away
 
 
-def _excess(position: Floats, energy: Floats, period: float, phase: float) -> float:
+def _excess(position: Floats, energy: Floats, period: float, phase: float | Floats) -> float:
     """Return the share of energy on the lines beyond chance, 0 to 1.
 
     The band about a line is flat to 0.035 periods (at least half a pixel, which whole pixels

@@ -66,13 +66,19 @@ class Evidence(NamedTuple):
     """One period with the evidence for it.
 
     ``nats`` is the log-likelihood ratio against "edges anywhere", less the prices of search,
-    drift and jumps, with each effective line counted once; ``share`` the same as a share of what
-    a perfect lattice with as many lines would give, at most 1.
+    drift and jumps, with each effective line counted once; ``full`` what a perfect lattice with
+    as many lines would give; ``width`` the standard deviation of edges in pixels it holds for.
     """
 
     period: float
     nats: float
-    share: float
+    full: float
+    width: float
+
+    @property
+    def share(self) -> float:
+        """``nats`` as a share of ``full``, at most 1; 0 where lines are wider than their gaps."""
+        return self.nats / self.full if self.full > 0 else 0.0
 
 
 class Peaks(NamedTuple):
@@ -166,17 +172,8 @@ def judge(peaks: Peaks, periods: Floats, width: float) -> list[Evidence]:
     lines = float(peaks.weight.sum())
     if not len(peaks.position) or not len(periods):
         return []
-    phases = ((np.arange(PHASES) + 0.5) / PHASES).astype(np.float32)
-    turns = peaks.position[:, None] / periods[None, :]
-    turns = (turns - np.floor(turns)).astype(np.float32)
-    away = turns[:, :, None] - phases[None, None, :]
-    away -= np.rint(away)
-    scale = periods.astype(np.float32)[None, :, None]
-    weight = peaks.weight.astype(np.float32)[:, None, None]
-    emission = log_gain(away * scale, scale, width) * weight
-    # Between two peaks of one cell a phase has no time to change: the price is for a period.
-    haste = np.maximum(1.0, periods[None, :] / np.diff(peaks.position)[:, None])
-    haste = haste.astype(np.float32)[:, :, None]
+    emission = _emission(peaks, periods, width)
+    haste = _haste(peaks, periods)[:, :, None]
     ring = np.empty((len(periods), PHASES + 2), dtype=np.float32)
     best = emission[0]
     for scores, drift, jump in zip(emission[1:], DRIFT * haste, JUMP * haste, strict=True):
@@ -191,6 +188,47 @@ def judge(peaks: Peaks, periods: Floats, width: float) -> list[Evidence]:
     totals = best.max(axis=1) - SEARCH - VAE_PRICE * raster
     ideal = log_gain(0.0, periods, width)
     return [
-        Evidence(float(period), float(total), float(total / (lines * top)))
+        Evidence(float(period), float(total), float(lines * top), width)
         for period, total, top in zip(periods, totals, ideal, strict=True)
     ]
+
+
+def _emission(peaks: Peaks, periods: Floats, width: float) -> Floats:
+    """Return the gain of each peak at each period and phase, (peaks, periods, PHASES) float32."""
+    phases = ((np.arange(PHASES) + 0.5) / PHASES).astype(np.float32)
+    turns = peaks.position[:, None] / periods[None, :]
+    turns = (turns - np.floor(turns)).astype(np.float32)
+    away = turns[:, :, None] - phases[None, None, :]
+    away -= np.rint(away)
+    scale = periods.astype(np.float32)[None, :, None]
+    gain: Floats = log_gain(away * scale, scale, width)
+    gain *= peaks.weight.astype(np.float32)[:, None, None]
+    return gain
+
+
+def _haste(peaks: Peaks, periods: Floats) -> Floats:
+    """Return how many times the price of a changed phase counts, (peaks - 1, periods).
+
+    Between two peaks of one cell a phase has no time to change: the price is for a period.
+    """
+    haste = np.maximum(1.0, periods[None, :] / np.diff(peaks.position)[:, None])
+    return haste.astype(np.float32)
+
+
+def trace(peaks: Peaks, evidence: Evidence) -> Floats:
+    """Return the phase of the lattice at each peak, in pixels: the way that ``judge`` paid for."""
+    period = np.array([evidence.period])
+    emission = _emission(peaks, period, evidence.width)[:, 0]
+    steps = np.abs(np.arange(PHASES)[:, None] - np.arange(PHASES))
+    steps = np.minimum(steps, PHASES - steps)
+    price = np.select([steps == 0, steps == 1], [0.0, DRIFT], JUMP)
+    best, came = emission[0], []
+    for scores, haste in zip(emission[1:], _haste(peaks, period)[:, 0], strict=True):
+        reached = best[:, None] - price * haste
+        came.append(reached.argmax(axis=0))
+        best = reached.max(axis=0) + scores
+    way = [int(best.argmax())]
+    for origin in reversed(came):
+        way.append(int(origin[way[-1]]))
+    traced: Floats = (np.array(way[::-1]) + 0.5) / PHASES * evidence.period
+    return traced
