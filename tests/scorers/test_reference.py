@@ -11,6 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from loraeval.errors import BaselineError, ImageError, InputError, StaleError
+from loraeval.images.picture import picture_from_array
+from loraeval.prompts.building import caption_of
+from loraeval.records import Prompt
+from loraeval.scorers.base import ScoreContext
+from loraeval.scorers.palette import PaletteScorer
 from loraeval.scorers.reference import MINIMUM, ReferenceSet, coarse_image
 from loraeval.scorers.reference_view import View, pack_feature, unpack_feature, view_of
 from loraeval.scorers.style_bank import PHOTOGRAPHS, bank_images
@@ -194,6 +199,40 @@ def test_another_encoder_is_refused(reference):
         reference.check_encoder("clip@1")
 
 
+def test_it_counts_colours_on_the_lattice_of_the_style(tmp_path):
+    """The same art as cells, enlarged and enlarged with noise: one count each, and by hand."""
+    rng = np.random.default_rng(4)
+    palette = np.array([[0, 0, 0], [255, 255, 255], [200, 30, 30], [30, 60, 200], [40, 160, 60]])
+    for index in range(MINIMUM):
+        kinds = 2 + index % 4
+        cells = palette[rng.integers(0, kinds, (24, 24))].astype(np.uint8)
+        cells[0, :kinds] = palette[:kinds]
+        large = cells.repeat(8, 0).repeat(8, 1)
+        noisy = np.clip(large + rng.normal(0, 3, large.shape), 0, 255).astype(np.uint8)
+        for kind, picture in (("a", cells), ("b", large), ("c", noisy)):
+            Image.fromarray(picture).save(tmp_path / f"{kind}{index}.png")
+    by_hand = tuple(2 + index % 4 for index in range(MINIMUM)) * 3
+    reference = ReferenceSet.from_folder(tmp_path, ENCODER, lattice=(24, 24))
+    assert reference.colour_counts == by_hand
+    assert ReferenceSet.from_folder(tmp_path, ENCODER).colour_counts == by_hand
+    again = ReferenceSet.from_json(reference.to_json())
+    assert again.colour_counts == by_hand
+
+
+def test_the_palette_scorer_takes_its_counts_from_the_reference(reference):
+    portrait = scene(3)
+    assert len(reference.colour_counts) == 20
+    prompt = Prompt("p", portrait.caption, caption_of(portrait.caption))
+    scores = {}
+    for name, held in (("with", reference), ("without", None)):
+        context = ScoreContext(prompt, lattice=(24, 24), reference=held)
+        picture = picture_from_array(portrait.cells.repeat(8, 0).repeat(8, 1), "p3")
+        scores[name] = PaletteScorer().score(picture, context)[-1]
+    assert scores["with"].metric == "palette.colours"
+    assert scores["with"].value == 1
+    assert scores["without"].value is None
+
+
 def damaged(text: str, change) -> str:
     held = json.loads(text)
     change(held)
@@ -211,6 +250,11 @@ def damaged(text: str, change) -> str:
         lambda held: held["images"][0].__setitem__(1, held["images"][0][1][:8]),
         lambda held: held["detail"].update(mean=held["detail"]["mean"][:16]),
         lambda held: held["detail"].update(bank_level="high"),
+        lambda held: held.pop("colours"),
+        lambda held: held["colours"].pop(),
+        lambda held: held["colours"].__setitem__(0, 0),
+        lambda held: held["colours"].__setitem__(0, 3.5),
+        lambda held: held["colours"].__setitem__(0, True),
         lambda held: held["coarse"].update(spread="AHwA" * (len(held["coarse"]["spread"]) // 4)),
     ],
 )
@@ -229,6 +273,7 @@ def test_a_damaged_text_is_refused_in_a_sentence(reference, change):
         '"x"',
         '{"format": "loraeval-reference/1"}',
         '{"format": "loraeval-reference/2"}',
+        '{"format": "loraeval-reference/3"}',
     ],
 )
 def test_something_else_is_refused(text):

@@ -13,7 +13,7 @@ needs no reference images.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +24,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from loraeval.errors import BaselineError, InputError, StaleError
-from loraeval.images.picture import open_picture
+from loraeval.images.picture import open_picture, picture_from_array
 from loraeval.images.reading import IMAGE_EXTENSIONS
+from loraeval.scorers.palette import colours_in
 from loraeval.scorers.reference_view import (
     NEIGHBOURS,
     Array,
@@ -39,7 +40,7 @@ from loraeval.scorers.reference_view import (
 if TYPE_CHECKING:
     from loraeval.scorers.encoders import Encoder
 
-FORMAT = "loraeval-reference/2"
+FORMAT = "loraeval-reference/3"
 
 
 MINIMUM = NEIGHBOURS + 1
@@ -55,12 +56,17 @@ _BATCH = 16
 
 @dataclass(frozen=True, eq=False)
 class ReferenceSet:
-    """A style's reference images as two views of features by the encoder ``encoder`` (an id)."""
+    """A style's reference images as two views of features by the encoder ``encoder`` (an id).
+
+    ``colour_counts`` holds each image's number of distinct colours
+    (``loraeval.scorers.palette.colours_in``); empty where nobody counted them.
+    """
 
     encoder: str
     names: tuple[str, ...]
     detail: View
     coarse: View
+    colour_counts: tuple[int, ...] = ()
 
     @property
     def features(self) -> Array:
@@ -88,10 +94,16 @@ class ReferenceSet:
 
     @classmethod
     def from_folder(
-        cls, folder: Path, encoder: Encoder, progress: bool | Callable[[int, int], None] = False
+        cls,
+        folder: Path,
+        encoder: Encoder,
+        progress: bool | Callable[[int, int], None] = False,
+        lattice: tuple[int, int] | None = None,
     ) -> ReferenceSet:
         """Build a reference from the images in ``folder`` (not below it), in name order.
 
+        ``lattice`` = (columns, rows) is the style's pixel grid, on which colours are counted as
+        in the renders; without one each image's own is estimated.
         ``progress`` true shows a bar on a terminal; a function gets (done, total). Raises
         ``InputError`` for fewer than ``MINIMUM`` images, ``ImageError`` for an unreadable one.
         """
@@ -107,7 +119,7 @@ class ReferenceSet:
                 f"{folder}: expected at least {MINIMUM} reference images, found {len(paths)}"
             )
         images = ((path.stem, open_picture(path, path.name).rgb) for path in paths)
-        return cls.from_images(images, encoder, progress, total=len(paths))
+        return cls.from_images(images, encoder, progress, len(paths), lattice)
 
     @classmethod
     def from_images(
@@ -116,6 +128,7 @@ class ReferenceSet:
         encoder: Encoder,
         progress: bool | Callable[[int, int], None] = False,
         total: int | None = None,
+        lattice: tuple[int, int] | None = None,
     ) -> ReferenceSet:
         """Build a reference from (name, uint8 (H, W, 3)) pairs; see ``from_folder``."""
         from loraeval.scorers.style_bank import bank_images
@@ -126,6 +139,12 @@ class ReferenceSet:
             total=steps, desc="reference", unit="img", disable=None if progress is True else True
         )
         done = 0
+        counts: list[int] = []
+
+        def counted() -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+            for name, rgb in images:
+                counts.append(colours_in(picture_from_array(rgb, name), lattice))
+                yield name, rgb
 
         def seen(count: int) -> None:
             nonlocal done
@@ -135,13 +154,13 @@ class ReferenceSet:
                 progress(done, steps or done)
 
         with bar:
-            of_style = _embed_both(encoder, images, seen)  # first: a broken image ends it early
+            of_style = _embed_both(encoder, counted(), seen)  # first: a broken image ends it early
             of_bank = _embed_both(encoder, bank, seen)
         names = of_style[0]
         if len(names) < MINIMUM:
             raise InputError(f"expected at least {MINIMUM} reference images, found {len(names)}")
         views = [view_of(own, other) for own, other in zip(of_style[1], of_bank[1], strict=True)]
-        return cls(encoder.id, names, views[0], views[1])
+        return cls(encoder.id, names, views[0], views[1], tuple(counts))
 
     def to_json(self) -> str:
         """Return the reference as JSON, one line an image; ``from_json`` gives the same back."""
@@ -156,6 +175,7 @@ class ReferenceSet:
         }
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
         lines += [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in views.items()]
+        lines.append(f'"colours": {json.dumps(self.colour_counts)}')
         rows = (
             json.dumps([name, pack_feature(detail), pack_feature(coarse)], ensure_ascii=False)
             for name, detail, coarse in zip(
@@ -176,6 +196,7 @@ class ReferenceSet:
             detail = read_view(held["detail"], [row[1] for row in held["images"]])
             coarse = read_view(held["coarse"], [row[2] for row in held["images"]])
             encoder = str(held["encoder"])
+            counts = _colour_counts(held["colours"], len(names))
         except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             raise BaselineError(
                 f"expected a reference written by loraeval, found something else ({error}); "
@@ -183,7 +204,16 @@ class ReferenceSet:
             ) from error
         if len(names) < MINIMUM:
             raise BaselineError(f"the reference holds {len(names)} images, fewer than {MINIMUM}")
-        return cls(encoder, names, detail, coarse)
+        return cls(encoder, names, detail, coarse, counts)
+
+
+def _colour_counts(held: object, images: int) -> tuple[int, ...]:
+    """Return the counts as read: none, or one of at least 1 for each image."""
+    if not isinstance(held, list) or len(held) not in (0, images):
+        raise ValueError("colour counts that do not fit the images")
+    if not all(type(count) is int and 1 <= count < 2**31 for count in held):
+        raise ValueError("colour counts that are not whole numbers from 1")
+    return tuple(held)
 
 
 def coarse_image(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
