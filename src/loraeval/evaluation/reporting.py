@@ -109,6 +109,8 @@ def selection_of(rows: Sequence[ScoreRow], baseline: Baseline | None) -> EpochSe
     epochs = {(row.run, row.epoch) for row in rows if row.epoch is not None}
     if len(epochs) < 2 or len({run for run, _ in epochs}) > 1:
         return None
+    if not any(m != "health" and "." not in m for row in rows for m in row.scores):
+        return None  # health alone chooses nothing
     from loraeval.gate.epochs import select_epoch
 
     gated = baseline.profile.gated if baseline is not None else None
