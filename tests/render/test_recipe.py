@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,3 +93,25 @@ def test_base_models_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
     with pytest.raises(CheckpointError, match="says FluxPipeline"):
         base_family(tmp_path)
+
+
+def test_named_recipes_of_an_installed_package(repo: Path, tmp_path: Path) -> None:
+    """Lay the package out as the wheel does, far from the checkout, and read a recipe there."""
+    project = tomllib.loads((repo / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    site = tmp_path / "a" / "b" / "site"
+    for package in wheel["packages"]:
+        shutil.copytree(
+            repo / package, site / Path(package).name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for source, place in wheel["force-include"].items():
+        shutil.copytree(repo / source, site / place)
+    code = (
+        "import loraeval; from loraeval.render.recipe import read_recipe as read;"
+        "print(loraeval.__file__, read('default').steps, read('demo').width)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [str(site / "loraeval" / "__init__.py"), "30", "96"]

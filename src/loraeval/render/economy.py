@@ -16,11 +16,11 @@ IMAGES_AT_512 = {"sd15": 48, "sdxl": 24}
 """Largest batch tried first on a GPU, counted in 512×512 images; more brings no speed."""
 
 COMPILE_SECONDS = {"cold": 90.0, "warm": 20.0}
-"""What compiling is taken to cost before this machine has done it once (then its own time counts):
-a first compile, and one that finds the compile cache filled."""
+"""What compiling is assumed to cost: a first compile, and one with the compile cache filled."""
 
 COMPILED_SHARE = {"sd15": 0.7, "sdxl": 0.85}
-"""Time of a compiled image over that of an eager one, as assumed: it was not measured here."""
+"""Time of a compiled image over that of an eager one, as assumed until the store knows
+both from runs on the device."""
 
 
 def default_limit(recipe: Recipe, device: str) -> int:
@@ -86,6 +86,28 @@ def wants_progress(asked: bool | None) -> bool:
     if asked is not None:
         return asked and sys.stderr.isatty()
     return sys.stderr.isatty() and not os.environ.get("CI")
+
+
+@dataclass(slots=True)
+class Pace:
+    """Seconds an image over units of work that may overlap: each counts from its start, or from the
+    end of the unit before it where that came later. The first unit, which carries compiling and
+    first touches of memory, counts only while it is alone.
+    """
+
+    units: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    _end: float = float("-inf")
+
+    def add(self, started: float, ended: float, images: int) -> None:
+        """Count a unit of ``images`` images; times in seconds on one clock, in order of ending."""
+        if self.units == 1:
+            self.images, self.seconds = 0, 0.0
+        self.units += 1
+        self.images += images
+        self.seconds += max(0.0, ended - max(started, self._end))
+        self._end = ended
 
 
 @dataclass(slots=True)

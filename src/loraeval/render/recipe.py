@@ -1,8 +1,8 @@
 """Recipes: read from TOML, checked, and resolved for a base model and a device.
 
 A recipe file is flat TOML with the fields of ``loraeval.records.Recipe``; ``scheduler_options`` is
-a table. A name without a path is looked for as ``recipes/NAME.toml`` in the working directory and
-in the checkout.
+a table. A name without a path is looked for as ``recipes/NAME.toml`` in the working directory, in
+the installed package, and in the checkout.
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ def _find(path_or_name: str | Path) -> Path:
     path = Path(path_or_name)
     if path.suffix == ".toml" or path.is_file():
         return path
-    folders = [Path("recipes"), Path(__file__).resolve().parents[3] / "recipes"]
+    here = Path(__file__).resolve()
+    folders = [Path("recipes"), here.parent / "recipes", here.parents[3] / "recipes"]
     for folder in folders:
         if (found := folder / f"{path}.toml").is_file():
             return found

@@ -113,8 +113,9 @@ class Renderer:
     def render_jobs(
         self, checkpoint: Path | str | None, jobs: Iterable[tuple[Prompt, int]]
     ) -> Iterator[Render]:
-        """Yield the renders of ``checkpoint`` (None: the base model) for pairs of prompt and seed,
-        made in the order given. Raises as ``render`` does.
+        """Yield the renders of ``checkpoint`` (None: the base model) for pairs of prompt and seed:
+        those in the store first, the others as they are made (several workers finish in any order).
+        Raises as ``render`` does.
         """
         ref = self._describe([checkpoint])[0]
         return self._render([self._job(ref, prompt, seed) for prompt, seed in jobs])

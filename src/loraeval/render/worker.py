@@ -8,6 +8,8 @@ float32 before they are stored.
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -59,6 +61,8 @@ class Worker:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._loras: dict[Path, Future[Lora]] = {}
         self._last: Path | None = None
+        self._pace = economy.Pace()
+        self._pace_lock = threading.Lock()
 
     def prepare(self, checkpoints: Iterable[CheckpointRef], images: int, shapes: int) -> float:
         """Load the pipeline, check that every checkpoint fits it, decide on compiling; return the
@@ -75,7 +79,7 @@ class Worker:
             self._loras[path] = self._reader.submit(self._read_file, path)
         self._last = path
         sampled = self._device.submit(self._sample, jobs)
-        return self._finish.submit(self._store, sampled)
+        return self._finish.submit(self._store, sampled, jobs)
 
     def facts(self) -> dict[str, Any]:
         """Return what the engine really runs with: processor, batch limit, compiled or not."""
@@ -93,8 +97,8 @@ class Worker:
         """Finish what is running, drop what is not, and release the device's memory."""
         engine = self._engine
         if engine is not None and engine.compiled:
-            name = speed_name(self.setup.recipe, engine.device_name)
-            self.setup.store.note_speed(f"compiled {name}", 1, 0.0)
+            name = speed_name(self.setup.recipe, engine.device_name, compiled=True)
+            self.setup.store.note_speed(f"{name}, once", 1, 0.0)
         for pool in (self._reader, self._finish, self._device, self._encode):
             pool.shutdown(wait=True, cancel_futures=True)
         self._engine = None
@@ -116,23 +120,33 @@ class Worker:
         for checkpoint in checkpoints:
             if checkpoint.path is not None:
                 engine.check(read_lora(checkpoint.path, str(engine.device)))
+        return self._decide(engine, images, shapes)
+
+    def _decide(self, engine: Engine, images: int, shapes: int) -> float:
+        """Compile where that is asked for or pays; return the expected seconds an image."""
         recipe, store = self.setup.recipe, self.setup.store
-        seconds = store.known_speed(speed_name(recipe, engine.device_name))
-        if seconds is None:
+        fast = speed_name(recipe, engine.device_name, compiled=True)
+        compiled = store.known_speed(fast)
+        if engine.compiled and compiled is not None:
+            return compiled
+        share = economy.COMPILED_SHARE[recipe.family]
+        eager = store.known_speed(speed_name(recipe, engine.device_name))
+        if eager is None:
             size = min(engine.limit, 8, images) if engine.device_name != "cpu" else 1
             step = engine.seconds_per_step(recipe.width, recipe.height, size)
-            seconds = step * recipe.steps / size
-        on_gpu = engine.device_name != "cpu"
+            eager = step * recipe.steps / size
+        elif compiled is not None:
+            share = compiled / eager
         if self.setup.compile == "always":
             engine.compile()
-        elif self.setup.compile == "auto" and on_gpu and not engine.compiled:
-            share = economy.COMPILED_SHARE[recipe.family]
-            done = store.known_speed(f"compiled {speed_name(recipe, engine.device_name)}")
-            cost = economy.COMPILE_SECONDS["cold" if done is None else "warm"]
-            if economy.compile_pays(images, seconds, cost * shapes, share):
+        elif self.setup.compile == "auto" and engine.device_name != "cpu" and not engine.compiled:
+            first = store.known_speed(f"{fast}, once") is None
+            cost = economy.COMPILE_SECONDS["cold" if first else "warm"]
+            if economy.compile_pays(images, eager, cost * shapes, share):
                 engine.compile()
-                seconds *= share
-        return seconds
+        if engine.compiled:
+            return eager * share if compiled is None else compiled
+        return eager
 
     def _read_file(self, path: Path) -> Lora:
         from loraeval.render.lora_merge import read_lora
@@ -144,12 +158,14 @@ class Worker:
         ahead = self._loras.pop(path, None)
         return self._read_file(path) if ahead is None else ahead.result()
 
-    def _sample(self, jobs: list[Job]) -> list[Pending]:
-        return list(self._load().run(jobs))
+    def _sample(self, jobs: list[Job]) -> tuple[float, list[Pending]]:
+        started = time.perf_counter()
+        return started, list(self._load().run(jobs))
 
-    def _store(self, sampled: Future[list[Pending]]) -> list[Made]:
+    def _store(self, sampled: Future[tuple[float, list[Pending]]], jobs: list[Job]) -> list[Made]:
         made: list[Made] = []
-        for pending in sampled.result():
+        started, batches = sampled.result()
+        for pending in batches:
             pending.wait()
             faults = pending.faults()
             writes = [
@@ -157,7 +173,18 @@ class Worker:
                 for index in range(len(pending.jobs))
             ]
             made += [write.result() for write in writes]
+        if jobs[0].recipe.digest == self.setup.recipe.digest:
+            self._note_pace(started, len(jobs))
         return made
+
+    def _note_pace(self, started: float, images: int) -> None:
+        """Keep what images take here, storing them included, for the next run's estimate."""
+        assert self._engine is not None
+        recipe, engine = self.setup.recipe, self._engine
+        name = speed_name(recipe, engine.device_name, compiled=engine.compiled)
+        with self._pace_lock:
+            self._pace.add(started, time.perf_counter(), images)
+            self.setup.store.note_speed(name, self._pace.images, self._pace.seconds)
 
     def _write(self, pending: Pending, index: int, fault: str | None) -> Made:
         assert self._engine is not None
@@ -176,12 +203,9 @@ class Worker:
         return Made(job.key, health)
 
 
-def speed_name(recipe: Recipe, device: str) -> str:
-    """Return what a measured speed is filed under: device, family, size, steps, dtype."""
-    return (
-        f"{device} {recipe.family} {recipe.width}x{recipe.height} {recipe.steps} steps "
-        f"{recipe.dtype} {recipe.attention}"
-    )
+def speed_name(recipe: Recipe, device: str, *, compiled: bool = False) -> str:
+    """Return what a measured speed is filed under: the device's name and the recipe's digest."""
+    return f"{device} {recipe.digest}{' compiled' if compiled else ''}"
 
 
 def render_here(worker: Worker, units: list[list[Job]], ahead: int = 3) -> Iterable[list[Made]]:

@@ -1,0 +1,66 @@
+"""Choosing an epoch on images of which some lie in the store already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from loraeval.baselines import Profile, freeze
+from loraeval.evaluation.choose_epoch import choose_epoch, epochs_of
+from loraeval.evaluation.gate_run import GateSetup
+from loraeval.gate import GateOptions
+from loraeval.records import Render, ScoreRow
+from loraeval.render.labels import describe
+from loraeval.render.plan import make_job
+from loraeval.render.store import Store
+from loraeval.testing.fake_renderer import (
+    FakeRenderer,
+    fake_checkpoints,
+    fake_recipe,
+    portrait_prompts,
+)
+
+SEEDS = (1, 2)
+
+
+class Levels:
+    """Scores by epoch: epoch 3 is the best, and each image has its own number."""
+
+    def score(self, renders: Sequence[Render]) -> list[ScoreRow]:
+        return [row(r, 0.5 + 0.1 * (r.epoch or 0) - 0.001 * (r.seed or 0)) for r in renders]
+
+
+def row(render: Render, grid: float) -> ScoreRow:
+    return ScoreRow(
+        image=render.name, run=render.run, checkpoint=render.checkpoint, epoch=render.epoch,
+        prompt_id=render.prompt.id, seed=render.seed, scores={"grid": grid},
+        versions={"grid": "1"}, prompt_digest=render.prompt.digest, recipe=render.recipe,
+    )  # fmt: skip
+
+
+def test_each_image_belongs_to_its_row_whatever_was_in_the_store(tmp_path: Path) -> None:
+    prompts, recipe, store = portrait_prompts(12), fake_recipe(24), Store(tmp_path / "store")
+    paths = fake_checkpoints(tmp_path, 3)
+    renderer = FakeRenderer(recipe, store)
+    # Every third image of two epochs lies there, so renders come out of the order asked for.
+    pairs = [(prompt, seed) for seed in SEEDS for prompt in prompts.prompts]
+    for path in paths[1:]:
+        list(renderer.render_jobs(path, pairs[::-3]))
+    asked = [(p.id, s) for p, s in pairs]
+    assert [(r.prompt.id, r.seed) for r in renderer.render_jobs(paths[1], pairs)] != asked
+    golden = [row(r, 0.8 + 0.01 * (n % 5)) for n, r in enumerate(renderer.render_jobs(None, pairs))]
+    baseline = freeze("b", golden, profile=Profile("t", ("grid",)))
+    setup = GateSetup(
+        baseline, cast("Any", Levels()), GateOptions(), renderer=renderer, prompts=prompts, chunk=5
+    )
+    made = choose_epoch(epochs_of({p.name: p for p in paths}), setup)
+    assert made.selection.epoch == 3
+    refs = {ref.epoch: ref for ref in describe(paths, recipe.family, store)}
+    known = prompts.by_id()
+    assert len(made.rows) == len(made.images) >= 2 * len(SEEDS)
+    for found, image in zip(made.rows, made.images, strict=True):
+        assert found.seed is not None
+        job = make_job(recipe, refs[found.epoch], known[found.prompt_id], found.seed)
+        assert image == store.path(job.key)
+        assert found.scores["grid"] == 0.5 + 0.1 * (found.epoch or 0) - 0.001 * found.seed
