@@ -19,6 +19,7 @@ from loraeval.prompts.colour_words import region
 from loraeval.records import Caption, NamedColour, Prompt
 from loraeval.scorers.base import ScoreContext
 from loraeval.scorers.palette import (
+    PaletteParts,
     PaletteScorer,
     colour_count_agreement,
     palette_parts,
@@ -74,6 +75,38 @@ def test_precision_only_where_a_palette_is_listed() -> None:
     portrait = scene(3)
     assert _of(portrait, portrait.long_caption)["palette.precision"] == pytest.approx(1, abs=0.15)
     assert _of(portrait, portrait.caption)["palette.precision"] is None
+
+
+def test_a_full_palette_by_hand() -> None:
+    """Three named colours, two listed more: coverage of seven terms to 2/3, explained to 1/3."""
+    rows = [{}] * 5
+    parts = PaletteParts(0.8, 0.6, 0.5, 0.9, True, rows)
+    assert parts.overall == pytest.approx(((5 * 0.8 + 0.5 + 0.9) / 7) ** (2 / 3) * 0.6 ** (1 / 3))
+    plain = PaletteParts(0.8, 0.6, None, None, True, rows)
+    assert plain.overall == pytest.approx(0.8 ** (2 / 3) * 0.6 ** (1 / 3))
+
+
+@pytest.mark.parametrize("attribute", ["background", "eyes", "hair"])
+def test_a_swapped_attribute_lowers_a_full_palette_step_by_step(attribute: str) -> None:
+    """Half-way to its opposite a colour may pass another listed one: that is worth 0.002."""
+    values = []
+    for seed in range(300, 324):
+        portrait = scene(seed, background="solid")
+        if attribute not in portrait.masks:
+            continue
+        caption = caption_of(portrait.long_caption)
+        assert caption.palette
+        mask = portrait.masks[attribute]
+        other = 255 - portrait.cells[mask][:, [1, 2, 0]].astype(float)
+        values.append([])
+        for share in (0, 0.1, 0.2, 0.4, 0.7, 1):
+            cells = portrait.cells.astype(float)
+            cells[mask] = cells[mask] * (1 - share) + other * share
+            values[-1].append(palette_parts(_cells(np.round(cells)), caption).overall)
+    means = np.mean(values, axis=0)
+    assert np.all(np.diff(means) < (0.002 if attribute == "hair" else 0))
+    assert np.diff(means)[:3].max() < 0
+    assert means[0] - means[-1] > (0.015 if attribute == "eyes" else 0.08)
 
 
 def test_a_true_caption_beats_the_others() -> None:
