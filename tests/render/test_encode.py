@@ -1,0 +1,187 @@
+"""Text of any length: against an encoder walked layer by layer and joined as sd-scripts joins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from loraeval.records import Caption, Prompt, Recipe
+from loraeval.render.encode import chunks_needed, encode_sd15, encode_sdxl
+from loraeval.render.renderer import Renderer
+from loraeval.render.store import Store
+
+WORDS = "red hat on a grey cat near the old harbour wall with three small boats"
+
+
+@pytest.fixture(scope="module")
+def parts(bases: dict[str, Path]) -> dict[str, Any]:
+    """Tokenizers and text encoders of both tiny base models."""
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    found = {
+        f"{family}/{name}": CLIPTokenizer.from_pretrained(bases[family] / name)
+        for family, name in (("sd15", "tokenizer"), ("sdxl", "tokenizer"), ("sdxl", "tokenizer_2"))
+    }
+    for key, kind in (
+        ("sd15/text_encoder", CLIPTextModel),
+        ("sdxl/text_encoder", CLIPTextModel),
+        ("sdxl/text_encoder_2", CLIPTextModelWithProjection),
+    ):
+        found[key] = kind.from_pretrained(bases[key.split("/")[0]] / key.split("/")[1]).eval()
+    return found
+
+
+def text_of(tokenizer: Any, tokens: int) -> str:
+    """A text of exactly ``tokens`` tokens."""
+    words = (WORDS + " ").split() * 40
+    for count in range(1, len(words)):
+        text = " ".join(words[:count])
+        if len(tokenizer(text, verbose=False)["input_ids"]) - 2 == tokens:
+            return text
+    raise AssertionError(f"no text of {tokens} tokens")
+
+
+def layers_by_hand(encoder: Any, row: list[int]) -> list[torch.Tensor]:
+    """The residual stream [77, width] before the first layer and after each, by plain algebra."""
+    model = getattr(encoder, "text_model", encoder)
+    heads = encoder.config.num_attention_heads
+    x = (
+        model.embeddings.token_embedding.weight[row]
+        + model.embeddings.position_embedding.weight[:77]
+    )
+    seen = [x]
+    mask = torch.full((77, 77), float("-inf")).triu(1)
+    for layer in model.encoder.layers:
+        at = layer.self_attn
+        y = layer.layer_norm1(x)
+        q, k, v = (
+            p(y).view(77, heads, -1).transpose(0, 1) for p in (at.q_proj, at.k_proj, at.v_proj)
+        )
+        weights = (q @ k.transpose(1, 2) / q.shape[-1] ** 0.5 + mask).softmax(-1)
+        x = x + at.out_proj((weights @ v).transpose(0, 1).reshape(77, -1))
+        y = layer.mlp.fc1(layer.layer_norm2(x))
+        quick = encoder.config.hidden_act == "quick_gelu"
+        y = y * (1.702 * y).sigmoid() if quick else torch.nn.functional.gelu(y)
+        x = x + layer.mlp.fc2(y)
+        seen.append(x)
+    return seen
+
+
+def rows_by_hand(tokenizer: Any, text: str, chunks: int) -> list[list[int]]:
+    """75 tokens at a time between BOS and EOS, the rest of a row padding."""
+    ids = tokenizer(text, verbose=False)["input_ids"][1:-1]
+    bos, eos, pad = 49406, 49407, tokenizer.pad_token_id
+    rows = []
+    for start in range(0, 75 * chunks, 75):
+        row = [bos, *ids[start : start + 75], eos]
+        while len(row) < 77:
+            row.append(pad)
+        rows.append(row)
+    return rows
+
+
+def joined_by_hand(states: list[torch.Tensor]) -> torch.Tensor:
+    """sd-scripts' rule, state by state: chunks laid end to end in one line of 77·n, of which the
+    first, then 75 of every 77 from the second on, then the last are taken.
+    """
+    line = torch.cat(states)
+    taken = [0]
+    for start in range(1, len(line), 77):
+        taken += range(start, start + 75)
+    return line[[*taken, len(line) - 1]]
+
+
+@pytest.mark.parametrize("clip_skip", [None, 1, 2])
+@pytest.mark.parametrize(
+    ("tokens", "chunks"), [(9, 1), (75, 1), (76, 2), (160, 3), (9, 3), (225, 3)]
+)
+def test_sd15_states(parts: Any, tokens: int, chunks: int, clip_skip: int | None) -> None:
+    tokenizer, encoder = parts["sd15/tokenizer"], parts["sd15/text_encoder"]
+    text = text_of(tokenizer, tokens)
+    norm = getattr(encoder, "text_model", encoder).final_layer_norm
+    with torch.no_grad():
+        rows = rows_by_hand(tokenizer, text, chunks)
+        want = joined_by_hand([norm(layers_by_hand(encoder, r)[-(clip_skip or 1)]) for r in rows])
+    (found,) = encode_sd15(tokenizer, encoder, [text], chunks, clip_skip)
+    assert found.states.shape == (1, 75 * chunks + 2, encoder.config.hidden_size)
+    assert torch.allclose(found.states[0], want, atol=2e-5)
+    assert found.pooled is None
+    if clip_skip == 2:
+        (last,) = encode_sd15(tokenizer, encoder, [text], chunks, None)
+        assert not torch.allclose(found.states, last.states, atol=1e-2)
+
+
+@pytest.mark.parametrize(("tokens", "chunks"), [(9, 1), (80, 2), (9, 2), (180, 3)])
+def test_sdxl_states_and_pooled(parts: Any, tokens: int, chunks: int) -> None:
+    tokenizers = [parts["sdxl/tokenizer"], parts["sdxl/tokenizer_2"]]
+    encoders = [parts["sdxl/text_encoder"], parts["sdxl/text_encoder_2"]]
+    text = text_of(tokenizers[0], tokens)
+    sides, pooled = [], torch.empty(0)
+    with torch.no_grad():
+        for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
+            rows = rows_by_hand(tokenizer, text, chunks)
+            layers = [layers_by_hand(encoder, row) for row in rows]
+            sides.append(joined_by_hand([states[-2] for states in layers]))
+            model = getattr(encoder, "text_model", encoder)
+            end = rows[0].index(49407)
+            if encoder is encoders[1]:
+                pooled = encoder.text_projection(model.final_layer_norm(layers[0][-1])[end])
+    (found,) = encode_sdxl(tokenizers, encoders, [text], chunks)
+    assert torch.allclose(found.states[0], torch.cat(sides, -1), atol=2e-5)
+    assert found.pooled is not None
+    assert torch.allclose(found.pooled[0], pooled, atol=2e-5)
+
+
+def test_texts_side_by_side_are_as_alone(parts: Any) -> None:
+    tokenizer, encoder = parts["sd15/tokenizer"], parts["sd15/text_encoder"]
+    texts = [text_of(tokenizer, n) for n in (3, 76, 30)]
+    together = encode_sd15(tokenizer, encoder, texts, 2, None)
+    for text, found in zip(texts, together, strict=True):
+        (alone,) = encode_sd15(tokenizer, encoder, [text], 2, None)
+        assert torch.equal(alone.states, found.states)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "chunks"), [(0, 1), (1, 1), (75, 1), (76, 2), (150, 2), (151, 3), (400, 3)]
+)
+def test_chunks_that_a_prompt_takes(parts: Any, tokens: int, chunks: int) -> None:
+    tokenizer = parts["sd15/tokenizer"]
+    text = text_of(tokenizer, tokens) if tokens else ""
+    assert chunks_needed([tokenizer], ["", text], 3) == chunks
+    assert chunks_needed([tokenizer], [text, ""], 3) == chunks
+    assert chunks_needed([tokenizer], [text], 1) == 1
+
+
+@pytest.mark.parametrize(("long", "chunks"), [("prompt", 2), ("negative", 3)])
+def test_prompt_and_negative_get_the_same_length(
+    parts: Any,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    long: str,
+    chunks: int,
+) -> None:
+    tokenizer = parts["sd15/tokenizer"]
+    text = text_of(tokenizer, 100) if long == "prompt" else "a cat"
+    negative = text_of(tokenizer, 160) if long == "negative" else "blurred"
+    with Renderer(recipe, Store(tmp_path), devices="cpu", compile="never") as renderer:
+        renderer._start(
+            [renderer._job(renderer._describe([None])[0], Prompt("p", "a", Caption("a")), 1)]
+        )
+        pipe = renderer._team._engine.pipe
+        given: list[dict[str, Any]] = []
+        real = type(pipe).__call__
+        monkeypatch.setattr(
+            type(pipe), "__call__", lambda self, **k: given.append(k) or real(self, **k)
+        )
+        prompt = Prompt("q", text, Caption(text), negative=negative)
+        (made,) = renderer.render([None], [prompt], [1])
+        assert made.image.is_file()
+    (call,) = given
+    for name, words in (("prompt_embeds", text), ("negative_prompt_embeds", negative)):
+        (want,) = encode_sd15(tokenizer, parts["sd15/text_encoder"], [words], chunks, None)
+        assert call[name].shape[1] == 75 * chunks + 2
+        assert torch.allclose(call[name], want.states, atol=1e-6)
