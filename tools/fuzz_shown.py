@@ -213,18 +213,13 @@ def png_seeds() -> list[bytes]:
 
 
 def reference_seeds() -> list[bytes]:
-    """Return a reference of six made-up images, as a baseline carries it."""
+    """Return a reference of eight made-up images, as a baseline carries it."""
     import numpy as np
 
-    from loraeval.scorers.reference import FORMAT
-    from loraeval.scorers.reference_view import pack_feature, pack_statistic
+    from loraeval.scorers.reference import ReferenceSet
+    from loraeval.scorers.reference_view import view_of
 
     rng = np.random.default_rng(0)
-    view = {
-        "mean": pack_statistic(np.zeros(4, np.float32)),
-        "spread": pack_statistic(np.ones(4, np.float32)),
-        "bank_level": 0.1,
-    }
-    rows = [[f"i{n}", *(pack_feature(rng.normal(size=4)) for _ in "ab")] for n in range(6)]
-    held = {"format": FORMAT, "encoder": "e@0", "detail": view, "coarse": view, "images": rows}
-    return [json.dumps(held).encode()]
+    own, bank = (rng.normal(size=(n, 4)).astype(np.float32) for n in (8, 20))
+    names = tuple(f"i{n}" for n in range(8))
+    return [ReferenceSet("e@0", names, *[view_of(own, bank)] * 2).to_json().encode()]
