@@ -12,7 +12,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loraeval.commands.options import add_panel_arguments, optional_baseline, panel_choice
+from loraeval.commands.options import (
+    add_panel_arguments,
+    check_out,
+    optional_baseline,
+    panel_choice,
+)
 
 if TYPE_CHECKING:
     from loraeval.scorers.panel import Panel
@@ -48,9 +53,11 @@ def run(args: argparse.Namespace) -> int:
     from loraeval.scores_file import row_to_json, write_scores, write_text_atomically
     from loraeval.sources import find_renders
 
+    check_out(args.out, folder=False)
+    choice = panel_choice(args)
     prompts = read_prompts(args.prompts) if args.prompts else None
     renders = find_renders(args.source, prompts)
-    panel = build_panel(panel_choice(args), optional_baseline(args.baseline), quiet=False)
+    panel = build_panel(choice, optional_baseline(args.baseline), quiet=False)
     if args.save_reference is not None:
         _save_reference(args.save_reference, panel)
     sets = SetCollector(panel)
