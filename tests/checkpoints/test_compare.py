@@ -322,7 +322,7 @@ def test_inspect_of_a_1_8_gb_file_reads_a_little_of_it(repo: Path, tmp_path: Pat
     import subprocess
     import sys
 
-    spec = importlib.util.spec_from_file_location("bench", repo / "benchmarks" / "inspect.py")
+    spec = importlib.util.spec_from_file_location("bench", repo / "benchmarks" / "lora_reading.py")
     assert spec is not None
     assert spec.loader is not None
     bench = importlib.util.module_from_spec(spec)

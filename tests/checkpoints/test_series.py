@@ -45,13 +45,8 @@ def test_metadata_wins_over_misleading_names(tmp_path: Path) -> None:
 
 
 def test_names_alone(tmp_path: Path) -> None:
-    for name in ["run", "run-000002", "run-000010", "run-000001"]:
-        write_lora(
-            tmp_path / f"{name}.safetensors",
-            metadata=None,
-            seed=len(name) + hash(name) % 97,
-            **TINY,
-        )
+    for seed, name in enumerate(["run", "run-000002", "run-000010", "run-000001"]):
+        write_lora(tmp_path / f"{name}.safetensors", metadata=None, seed=seed, **TINY)
     (series,) = find_series(tmp_path)
     assert names(series) == [
         "run-000001.safetensors", "run-000002.safetensors", "run-000010.safetensors",

@@ -182,9 +182,9 @@ def test_time_is_linear(piece: str) -> None:
 
     def seconds(size: int) -> float:
         text = piece * (size // len(piece))
-        started = time.perf_counter()
+        started = time.process_time()
         parse_caption(text)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     small = min(seconds(10_000) for _ in range(3))
     assert min(seconds(160_000) for _ in range(2)) < 64 * small + 0.2
