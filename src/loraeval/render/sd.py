@@ -117,10 +117,8 @@ class Engine:
                 pending = self._sample(batch)
             except _OUT_OF_MEMORY as error:
                 if len(batch) == 1:
-                    raise RenderError(
-                        f"one image of {batch[0].recipe.width}x{batch[0].recipe.height} does not "
-                        f"fit into the memory of {self.device}"
-                    ) from error
+                    recipe = batch[0].recipe
+                    raise self._too_large(recipe.width, recipe.height) from error
                 self.limit = len(batch) // 2
                 error.__traceback__ = None
                 torch.cuda.empty_cache()
@@ -137,7 +135,22 @@ class Engine:
         return retried
 
     def seconds_per_step(self, width: int, height: int, images: int = 1) -> float:
-        """Return the seconds that one denoising step of ``images`` images takes, by doing it."""
+        """Return the seconds that one denoising step of ``images`` images takes, by doing it; where
+        so many do not fit into memory, by doing half as many.
+
+        Raises ``RenderError`` when not even one image fits.
+        """
+        try:
+            return self._time_step(width, height, images)
+        except _OUT_OF_MEMORY as error:
+            if images == 1:
+                raise self._too_large(width, height) from error
+            error.__traceback__ = None
+        torch.cuda.empty_cache()
+        half = images // 2
+        return self.seconds_per_step(width, height, half) * images / half
+
+    def _time_step(self, width: int, height: int, images: int) -> float:
         text = self.embed([""], 1, self.recipe.clip_skip)[0]
         hidden = text.states.expand(2 * images, -1, -1)
         cell = self.pipe.vae_scale_factor
@@ -195,6 +208,11 @@ class Engine:
             ).images[: len(batch)]
         with self._kernels():
             return to_host(batch, latents, decode(self.pipe.vae, latents))
+
+    def _too_large(self, width: int, height: int) -> RenderError:
+        return RenderError(
+            f"one image of {width}x{height} does not fit into the memory of {self.device}"
+        )
 
     def _padded(self, batch: list[Job]) -> int:
         """Return the size to run ``batch`` at: with compiled code, one that is compiled already."""
