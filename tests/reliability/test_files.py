@@ -365,8 +365,8 @@ def test_a_selection_of_5000_digits() -> None:
         parse_selection("epoch=" + "9" * 5000)
 
 
-def test_ray_listens_on_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Started here, Ray is bound to 127.0.0.1 and has no dashboard; Ray itself is not needed."""
+def test_ray_is_told_to_use_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray gets the loopback address and no dashboard; SECURITY.md says what it makes of that."""
     import types
 
     from loraeval.render import fleet
