@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 NO_PLACE = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG,
-    errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+    errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ENOENT, errno.ELOOP,
 }  # fmt: skip
 """Errors of the place that results are written to, not of this program."""
 

@@ -130,10 +130,13 @@ class GateItem(pytest.Item):
         from loraeval.errors import LoraevalError
 
         checkpoint = self.parent.name if self.parent is not None else ""
+        refused = None
         try:
             outcome = _shared_run(self.config).outcome(checkpoint, self.name)
         except LoraevalError as error:
-            pytest.fail(f"{checkpoint}: {error}", pytrace=False)
+            refused = f"{checkpoint}: {error}"
+        if refused is not None:  # outside the handler, where pytest would print both errors
+            pytest.fail(refused, pytrace=False)
         self.user_properties.extend(outcome.properties)
         if outcome.kind == "skip":
             pytest.skip(outcome.sentence)

@@ -140,13 +140,29 @@ def profile_to_mapping(profile: Profile) -> dict[str, Any]:
 def read_profile(path: Path) -> Profile:
     """Read a profile from a TOML file: its ``[profile]`` table, or the whole file.
 
-    Raises ``BaselineError`` where the file is missing, broken or not a profile.
+    A name without an ending is looked for in ``recipes/profiles`` of the working directory and of
+    loraeval itself. Raises ``BaselineError`` where the file is missing, broken or not a profile.
     """
+    path = _find(path)
     data = load_toml(path, "a profile")
     table = data.get("profile", data)
     if not isinstance(table, dict):
         raise BaselineError(f"{path}: [profile] must be a table")
     return profile_from_mapping({"name": path.stem, **table}, str(path))
+
+
+def _find(path: Path) -> Path:
+    if path.suffix or path.is_file() or path.name != str(path):
+        return path
+    here = Path(__file__).resolve()
+    above = [Path("recipes"), here.parents[1] / "render" / "recipes", here.parents[3] / "recipes"]
+    known = {item.stem: item for root in above[::-1] for item in root.glob("profiles/*.toml")}
+    if path.name not in known:
+        raise BaselineError(
+            f"no profile called {path}; known are: {', '.join(sorted(known)) or 'none'}; "
+            "or give a TOML file"
+        )
+    return known[path.name]
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loraeval.errors import BaselineError, UsageError
+from loraeval.errors import BaselineError, PromptError, UsageError
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline, Profile
+    from loraeval.records import ScoreRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,17 +74,24 @@ def run(args: argparse.Namespace) -> int:
 def _freeze(args: argparse.Namespace) -> int:
     from loraeval.baselines import dropped_rows, freeze, merge_rows, write_baseline
     from loraeval.baselines import read_baseline as read
+    from loraeval.evaluation.panels import say
+    from loraeval.prompts.sets import read_prompts
     from loraeval.scores_file import read_scores
 
+    if args.prompts:
+        read_prompts(args.prompts)
     rows = read_scores(args.scores)
     folder = args.root / args.name
     old = read(folder) if (folder / "baseline.toml").is_file() and not args.replace else None
     profile = _profile(args, old)
+    made = _made_by(args.scores, rows)
     facts: dict[str, Any] = {
-        "prompt_set": args.prompts or (old.prompt_set if old else None),
-        "recipe": _recipe(args.recipe) or (old.recipe if old else None),
+        "prompt_set": args.prompts or made.get("prompt_set") or (old.prompt_set if old else None),
+        "recipe": _recipe(args.recipe) or made.get("recipe") or (old.recipe if old else None),
         "parameters": _parameters(args.parameters) or (old.parameters if old else None),
-        "reference_file": _existing(args.reference) or (old.reference_file if old else None),
+        "reference_file": _existing(args.reference)
+        or made.get("reference_file")
+        or (old.reference_file if old else None),
         "provenance": _provenance(args),
     }
     repeat = read_scores(args.repeat) if args.repeat else None
@@ -102,6 +110,11 @@ def _freeze(args: argparse.Namespace) -> int:
         )
     write_baseline(new, folder)
     print(f"{folder}: {len(new.rows)} images frozen")
+    if new.reference_file is None and {"style", "style.memorisation"} & set(profile.gated):
+        say(
+            "style is gated and no reference features are frozen with it: freeze with "
+            "--reference FILE, or give the reference images to every gate"
+        )
     print(_margins_text(new))
     return 0
 
@@ -207,6 +220,34 @@ def _profile(args: argparse.Namespace, old: Baseline | None) -> Profile:
     return replace(profile, gated=names, margins=kept)
 
 
+def _made_by(scores: Path, rows: Sequence[ScoreRow]) -> dict[str, Any]:
+    """Return the recipe, prompt set and reference that ``loraeval run`` wrote beside its scores.
+
+    Empty where nothing lies there, or where it is not what these rows were made by.
+    """
+    from loraeval.prompts.sets import read_prompts
+    from loraeval.scorers.reference import ReferenceSet
+
+    made: dict[str, Any] = {}
+    try:
+        facts = json.loads((scores.parent / "run.json").read_text(encoding="utf-8"))
+        if {row.recipe for row in rows} != {facts["recipe_digest"]}:
+            return {}
+        made["recipe"] = {key: v for key, v in facts["recipe"].items() if v is not None}
+        if read_prompts(facts["prompt_set"]).digest == facts["prompt_digest"]:
+            made["prompt_set"] = facts["prompt_set"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, PromptError):
+        pass
+    try:
+        path = scores.parent / "reference.json"
+        encoder = ReferenceSet.from_json(path.read_text(encoding="utf-8")).encoder
+        if encoder in {row.encoder for row in rows}:
+            made["reference_file"] = path
+    except (OSError, ValueError, BaselineError):
+        pass
+    return made
+
+
 def _recipe(path: Path | None) -> Mapping[str, Any] | None:
     if path is None:
         return None
@@ -234,4 +275,14 @@ def _parameters(path: Path | None) -> dict[str, Any] | None:
 def _existing(path: Path | None) -> Path | None:
     if path is not None and not path.is_file():
         raise UsageError(f"--reference: there is no file {path}")
+    if path is not None:
+        from loraeval.scorers.reference import ReferenceSet
+
+        try:
+            ReferenceSet.from_json(path.read_text(encoding="utf-8"))
+        except (BaselineError, ValueError, OSError) as error:
+            raise UsageError(
+                f"--reference: {path} holds no reference features; write them with: "
+                "loraeval score SOURCE --reference DIR --save-reference FILE"
+            ) from error
     return path

@@ -25,12 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw one chart a run; return 0, or raise a ``LoraevalError``."""
-    from loraeval.commands.options import optional_baseline
+    from loraeval.commands.options import check_out, optional_baseline
     from loraeval.errors import ScoresError, UsageError
     from loraeval.evaluation.reporting import baseline_view, selection_of
     from loraeval.report.charts import epoch_chart, save_chart
     from loraeval.scores_file import read_scores
 
+    check_out(args.out, folder=True)
     rows = read_scores(args.scores)
     runs = list(dict.fromkeys(row.run for row in rows))
     if args.run is not None and args.run not in runs:

@@ -78,6 +78,8 @@ def _devices() -> list[Finding]:
 
 
 def _encoders() -> list[Finding]:
+    from importlib.util import find_spec
+
     from loraeval.errors import LoraevalError
     from loraeval.scorers.encoders import resolve_encoder
 
@@ -85,4 +87,7 @@ def _encoders() -> list[Finding]:
         chosen = resolve_encoder("auto", baseline=None, offline=True)
     except LoraevalError as error:
         return [Finding("encoder (auto)", "none", str(error))]
+    if find_spec("torch") is None:
+        advice = f"{chosen} needs torch: pip install 'loraeval[clip]'"
+        return [Finding("encoder (auto)", "none", advice)]
     return [Finding("encoder (auto)", chosen)]

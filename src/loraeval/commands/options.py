@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 MAX_SEEDS = 1000
 """More seeds a prompt than this are a typing error."""
+
+MAX_SEED_DIGITS = 18
+"""A seed of so many digits surely fits the 64 bits that random generators take."""
 
 
 def add_panel_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +59,21 @@ def panel_choice(args: argparse.Namespace) -> PanelChoice:
         lattice=parse_lattice(args.lattice),
         offline=args.offline,
     )
+
+
+def check_out(path: Path | None, *, folder: bool) -> None:
+    """Raise ``UsageError`` where results cannot be written to ``path``, before any long work."""
+    if path is None:
+        return
+    if folder and path.exists() and not path.is_dir():
+        raise UsageError(f"--out: expected a folder, {path} is a file; choose another place")
+    if not folder and path.is_dir():
+        raise UsageError(f"--out: expected a file, {path} is a folder; name a file in it")
+    above = path if folder else path.parent
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {path}: cannot write here ({above} takes no new files)")
 
 
 def optional_baseline(name: str | None) -> Baseline | None:
@@ -117,6 +136,11 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UsageError(
                 f"--seeds: expected whole numbers like 1,2,5-8, found {part.strip()!r}"
+            )
+        if max(map(len, (first.strip(), last.strip()))) > MAX_SEED_DIGITS:
+            raise UsageError(
+                f"--seeds: expected seeds below 10 to the power {MAX_SEED_DIGITS}, "
+                f"found {part.strip()!r}"
             )
         found = range(int(first), int(last if dash else first) + 1)
         if not found or len(seeds) + len(found) > MAX_SEEDS:

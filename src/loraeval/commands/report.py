@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     """Write the report; return 0 whatever the verdict, or raise a ``LoraevalError``."""
     from tqdm import tqdm
 
-    from loraeval.commands.options import optional_baseline
+    from loraeval.commands.options import check_out, optional_baseline
+    from loraeval.errors import UsageError
     from loraeval.evaluation.panels import show_progress
     from loraeval.report.github import announce
     from loraeval.report.headline import headline
@@ -61,6 +62,13 @@ def run(args: argparse.Namespace) -> int:
     from loraeval.report.tracking import log_scores
     from loraeval.scores_file import read_scores
 
+    check_out(args.out, folder=True)
+    for option, root in (
+        ("--renders", args.renders),
+        ("--baseline-renders", args.baseline_renders),
+    ):
+        if root is not None and not root.is_dir():
+            raise UsageError(f"{option}: expected the folder that the images lie in, found {root}")
     rows = read_scores(args.scores)
     data = report_data(args, rows, optional_baseline(args.baseline))
     total = len(rows)

@@ -16,6 +16,7 @@ from loraeval.commands.options import (
     add_gate_arguments,
     add_panel_arguments,
     add_render_arguments,
+    check_out,
     panel_choice,
     render_choice,
 )
@@ -49,11 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render, score and, with a baseline, gate; return the worst checkpoint's exit code."""
+    from loraeval.checkpoints.header import read_header
     from loraeval.commands.options import optional_baseline
     from loraeval.evaluation.checkpoints import expand_all
 
+    check_out(args.out, folder=True)
     baseline = optional_baseline(args.baseline)
     paths = expand_all(args.checkpoints, Path.cwd())
+    for path in paths.values():
+        read_header(path)  # a damaged file is refused before the first image
     return _gate(args, paths, baseline) if baseline is not None else _render_all(args, paths)
 
 
@@ -128,6 +133,7 @@ def _render_all(args: argparse.Namespace, paths: dict[str, Path]) -> int:
     from loraeval.evaluation.reporting import charts_of
     from loraeval.evaluation.setup import choose_prompts, choose_recipe, make_renderer
     from loraeval.report.summary import summary_table
+    from loraeval.scores_file import write_text_atomically
 
     choice = render_choice(args)
     recipe = choose_recipe(choice, None)
@@ -137,6 +143,8 @@ def _render_all(args: argparse.Namespace, paths: dict[str, Path]) -> int:
         rows = render_and_score(
             renderer, panel, list(paths.values()), prompts, args.out, bases=args.base_renders
         )
+    if panel.reference is not None:  # for: loraeval baseline freeze --reference
+        write_text_atomically(args.out / "reference.json", panel.reference.to_json() + "\n")
     print(summary_table(rows))
     charts = charts_of(args.out, rows, None)
     if charts is not None:

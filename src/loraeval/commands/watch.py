@@ -11,6 +11,7 @@ recommended epoch passes the gate), so that a script can end the training then:
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from loraeval.commands.options import (
     add_gate_arguments,
     add_panel_arguments,
     add_render_arguments,
+    check_out,
     panel_choice,
     render_choice,
 )
@@ -80,6 +82,12 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.folder.is_dir():
         raise UsageError(f"{args.folder}: expected the folder that the trainer saves into")
+    if args.patience < 1 or not 0 < args.poll < math.inf:
+        raise UsageError(
+            f"expected --patience of 1 or more and --poll above 0, "
+            f"found {args.patience} and {args.poll:g}"
+        )
+    check_out(args.out, folder=True)
     baseline = read_baseline(args.baseline)
     choice = render_choice(args)
     panel = build_panel(panel_choice(args), baseline, quiet=False)

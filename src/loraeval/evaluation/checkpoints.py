@@ -12,6 +12,7 @@ from loraeval.errors import CheckpointError
 def expand(text: str, here: Path, *, found: bool = False) -> list[Path]:
     """Return the checkpoint files that ``text`` names: a file, a glob, or a folder of epochs.
 
+    A folder's damaged files are among them, so that they fail; what holds no LoRA is not.
     With ``found`` renders the file itself need not exist: its name says which renders are meant.
     Raises ``CheckpointError`` where nothing matches.
     """
@@ -20,11 +21,7 @@ def expand(text: str, here: Path, *, found: bool = False) -> list[Path]:
         from loraeval.checkpoints.series import find_series
 
         epochs = [c.path for series in find_series(path) for c in series.checkpoints]
-        if not epochs:
-            raise CheckpointError(
-                f"{text}: expected .safetensors checkpoints in the folder, found none"
-            )
-        return epochs
+        return epochs + _unreadable(path)
     if path.is_file() or (found and not glob.has_magic(text)):
         return [path]
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207
@@ -33,6 +30,20 @@ def expand(text: str, here: Path, *, found: bool = False) -> list[Path]:
             f"{text}: expected a LoRA file, a glob or a folder of epochs, found nothing there"
         )
     return matches
+
+
+def _unreadable(folder: Path) -> list[Path]:
+    """Return the folder's damaged files: each is to fail by name, not to be passed over."""
+    from loraeval.checkpoints.header import read_header
+
+    damaged = []
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            if path.is_file():
+                read_header(path)
+        except CheckpointError:
+            damaged.append(path)
+    return damaged
 
 
 def expand_all(texts: Sequence[str], here: Path, *, found: bool = False) -> dict[str, Path]:

@@ -130,6 +130,8 @@ def missing_for_style(picture: Picture, context: ScoreContext) -> str | None:
 
     Raises ``StaleError`` where the encoder at hand is not the reference's.
     """
+    if context.reference is None and context.encoder is None:
+        return "there is no reference set, and no encoder to see one with (loraeval[clip])"
     if context.reference is None:
         return "there is no reference set; give one with --reference DIR or in the baseline"
     if context.encoder is not None:
