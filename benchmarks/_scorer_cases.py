@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from loraeval.images.picture import Picture, open_picture, picture_from_array
 from loraeval.prompts.building import caption_of
 from loraeval.records import Caption, Prompt
 from loraeval.scorers.base import ScoreContext, Scorer
-from loraeval.scorers.palette import palette_parts
+from loraeval.scorers.palette import PaletteScorer, colours_in, palette_parts
 from loraeval.scorers.palette_layout import Layout, layout_of
 from loraeval.testing.portraits import render_pixel_art, scene
 from loraeval.testing.portraits_degrade import add_noise, blur, jpeg
@@ -166,11 +166,16 @@ def real(folder: Path, scorers: Sequence[Scorer]) -> Figures:
     def up(art: Rgb) -> Rgb:
         return np.asarray(Image.fromarray(art).resize((512, 512), Image.Resampling.NEAREST))
 
-    worn = [degraded(up(art), index) for index, art in enumerate(arts)]
+    worn, again = (
+        [degraded(up(art), first + index) for index, art in enumerate(arts)] for first in (0, 1000)
+    )
+    counts = [colours_in(picture_from_array(art, "art"), (24, 24)) for art in arts]
+    scorers = [PaletteScorer(counts), *(s for s in scorers if s.name != "palette")]
     rows = [json.loads(line) for line in (folder / "renders.jsonl").read_text().splitlines()]
     shown = [(row, open_picture(folder / row["image"], row["image"])) for row in rows]
     return {
         "caption, full": matching(worn, captions),
+        "caption, full, other noise": matching(again, captions),
         "caption, attributes only": matching(worn, [attributes_only(c) for c in captions]),
         "24x24 nearest": recovery(arts, (512, 512), lambda rgb, _: rgb),
         "24x24 degraded": recovery(arts, (512, 512), degraded),
@@ -225,14 +230,17 @@ def context_of(row: dict[str, Any]) -> ScoreContext:
     return ScoreContext(prompt=Prompt(row["prompt_id"], row["prompt"], caption), lattice=(24, 24))
 
 
-def speed(scorers: Sequence[Scorer], repeats: int = 3, count: int = 24) -> Figures:
+def speed(
+    scorers: Sequence[Scorer], given: Mapping[str, Any], repeats: int = 3, count: int = 24
+) -> Figures:
     """Return images a second and core, 512x512, from process time; best of ``repeats``."""
     work = []
     for k in range(count):
         portrait = scene(7000 + k)
         rgb = degraded(render_pixel_art(portrait, 512), k)
         prompt = Prompt(f"p{k}", portrait.long_caption, caption_of(portrait.long_caption))
-        work.append((rgb, ScoreContext(prompt=prompt, lattice=(24, 24), size=(512, 512))))
+        context = ScoreContext(prompt=prompt, lattice=(24, 24), size=(512, 512), **given)
+        work.append((rgb, context))
     out: Figures = {}
     groups = {**{scorer.name: [scorer] for scorer in scorers}, "together": list(scorers)}
     for name, group in groups.items():
@@ -248,13 +256,13 @@ def speed(scorers: Sequence[Scorer], repeats: int = 3, count: int = 24) -> Figur
     return out
 
 
-def repeatability(scorers: Sequence[Scorer], count: int = 12) -> Figures:
+def repeatability(scorers: Sequence[Scorer], given: Mapping[str, Any], count: int = 12) -> Figures:
     """Return the largest difference between two runs on equal bytes: 0 is expected."""
     worst = 0.0
     for k in range(count):
         portrait = scene(7500 + k)
         prompt = Prompt(f"p{k}", portrait.long_caption, caption_of(portrait.long_caption))
-        context = ScoreContext(prompt=prompt, lattice=(24, 24))
+        context = ScoreContext(prompt=prompt, lattice=(24, 24), **given)
         rgb = degraded(render_pixel_art(portrait, 512), k)
         for scorer in scorers:
             both = [scorer.score(picture_from_array(rgb.copy(), "r"), context) for _ in range(2)]

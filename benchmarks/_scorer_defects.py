@@ -7,8 +7,9 @@ The bench is a table of scorers by a table of defects. A further scorer joins by
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -163,7 +164,7 @@ def _up(cells: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return cells[index[:, None], index[None, :]]
 
 
-GRID, PALETTE = ("grid",), ("palette",)
+GRID, PALETTE, DRIFT = ("grid",), ("palette",), ("grid", "style", "realism")
 DEFECTS = (
     Defect("Gaussian blur, sigma px", GRID, (1, 2, 4, 6, 9), lambda _s, r, x, _k: blur(r, x)),
     Defect("JPEG quality", GRID, (90, 60, 30, 12, 4), lambda _s, r, x, _k: jpeg(r, int(x))),
@@ -183,8 +184,8 @@ DEFECTS = (
     Defect("stray pixels, a cell", GRID, (0.02, 0.05, 0.1, 0.25, 0.6), _stray),
     Defect("stray cells, share", PALETTE, (0.02, 0.05, 0.1, 0.25, 0.6), _stray_cells),
     Defect("anti-aliasing, px", GRID, (3, 5, 8, 12, 18), _anti_alias),
-    Defect("photograph blend", GRID, (0.1, 0.25, 0.5, 0.75, 1), _photo),
-    Defect("upsampled photograph blend", GRID, (0.1, 0.25, 0.5, 0.75, 1), _upsampled_photo),
+    Defect("photograph blend", DRIFT, (0.1, 0.25, 0.5, 0.75, 1), _photo),
+    Defect("upsampled photograph blend", DRIFT, (0.1, 0.25, 0.5, 0.75, 1), _upsampled_photo),
 )
 
 
@@ -211,29 +212,35 @@ def portraits(count: int, first: int) -> list[Scene]:
 
 
 def responses(
-    scorers: Sequence[Scorer], scenes: Sequence[Scene], defects: Sequence[Defect] = DEFECTS
+    scorers: Sequence[Scorer], scenes: Sequence[Scene], given: Mapping[str, Any]
 ) -> dict[str, dict[str, list[float]]]:
-    """Return the mean of every metric by defect: at strength 0 and at the five strengths."""
+    """Return the mean of every metric by defect: at strength 0 and at the five strengths.
+
+    ``given`` is what else the context holds: the reference, the encoder.
+    """
     table: dict[str, dict[str, list[float]]] = {}
-    clean = _means(scorers, [(s, render_pixel_art(s, SIZE)) for s in scenes])
-    for defect in defects:
+    clean = _means(scorers, [(s, render_pixel_art(s, SIZE)) for s in scenes], given)
+    for defect in DEFECTS:
         steps = [clean]
         for strength in defect.strengths:
             planted = [
                 (s, defect.plant(s, render_pixel_art(s, SIZE), strength, k))
                 for k, s in enumerate(scenes)
             ]
-            steps.append(_means(scorers, planted))
+            steps.append(_means(scorers, planted, given))
         table[defect.name] = {name: [step[name] for step in steps] for name in clean}
     return table
 
 
-def _means(scorers: Sequence[Scorer], shown: Sequence[tuple[Scene, Rgb]]) -> Mapping[str, float]:
+def _means(
+    scorers: Sequence[Scorer], shown: Sequence[tuple[Scene, Rgb]], given: Mapping[str, Any]
+) -> Mapping[str, float]:
     values: dict[str, list[float]] = {}
     for portrait, rgb in shown:
         picture = picture_from_array(rgb, f"p{portrait.seed}")
+        context = replace(context_of(portrait), **given)
         for scorer in scorers:
-            for score in scorer.score(picture, context_of(portrait)):
+            for score in scorer.score(picture, context):
                 if score.value is not None:
                     values.setdefault(score.metric, []).append(score.value)
     return {name: float(np.mean(scores)) for name, scores in values.items()}

@@ -7,53 +7,76 @@ benchmarks/results/scorers.json and the section of benchmarks/README.md.
 
 from __future__ import annotations
 
-import sys
+import argparse
+import datetime as dt
+import json
+import platform
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).resolve().parent
-# benchmarks/inspect.py is called like a module of the standard library: look there last.
-sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != HERE]
-import argparse  # noqa: E402
-import datetime as dt  # noqa: E402
-import inspect  # noqa: E402, F401 - the standard library's, before ours can be found
-import json  # noqa: E402
-import platform  # noqa: E402
-from typing import Any  # noqa: E402
+import numpy as np
+import PIL
+import scipy
 
-import numpy as np  # noqa: E402
-import PIL  # noqa: E402
-import scipy  # noqa: E402
-
-sys.path.append(str(HERE))
-from _scorer_cases import (  # noqa: E402
+from _scorer_cases import (
     generated_recovery,
     nulls,
     real,
     repeatability,
     speed,
 )
-from _scorer_defects import portraits, responses  # noqa: E402
-from _scorer_table import write_section  # noqa: E402
-from loraeval.scorers.base import Scorer  # noqa: E402
-from loraeval.scorers.grid import GridScorer  # noqa: E402
-from loraeval.scorers.health import HealthScorer  # noqa: E402
-from loraeval.scorers.palette import PaletteScorer  # noqa: E402
-from loraeval.scores_file import write_text_atomically  # noqa: E402
+from _scorer_defects import portraits, responses
+from _scorer_table import write_section
+from loraeval.scorers.base import Scorer
+from loraeval.scorers.encoders import OFFLINE_ENCODER, load_encoder
+from loraeval.scorers.grid import GridScorer
+from loraeval.scorers.health import HealthScorer
+from loraeval.scorers.palette import PaletteScorer
+from loraeval.scorers.realism import RealismScorer
+from loraeval.scorers.reference import ReferenceSet
+from loraeval.scorers.style import StyleScorer
+from loraeval.scores_file import write_text_atomically
+from loraeval.testing.portraits import scene
+
+HERE = Path(__file__).resolve().parent
 
 SCORERS: tuple[Scorer, ...] = (PaletteScorer(), GridScorer(), HealthScorer())
 """The scorers on the bench; add a line to see how another one answers the planted defects."""
+
+FEATURES: tuple[Scorer, ...] = (StyleScorer(), RealismScorer())
+"""Slower scorers, on a third of the cases; their real cases are in benchmarks/style.py."""
+
+
+def style_of_portraits(count: int) -> dict[str, Any]:
+    """Return what a context holds besides the prompt: encoder, and a reference of portraits."""
+    encoder = load_encoder(OFFLINE_ENCODER)
+    images = ((f"p{seed}", scene(seed).cells) for seed in range(count))
+    reference = ReferenceSet.from_images(images, encoder, total=count, lattice=(24, 24))
+    return {"encoder": encoder, "reference": reference}
+
+
+def _both(
+    many: Mapping[str, Mapping[str, Any]], few: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    return {defect: {**many[defect], **few[defect]} for defect in many}
 
 
 def measure(folder: Path | None, quick: bool) -> dict[str, Any]:
     """Return every figure of the bench."""
     count = 6 if quick else 12
+    given = style_of_portraits(20 if quick else 60)
+    planted = portraits(count, first=5000)
     found: dict[str, Any] = {
         "real": real(folder, SCORERS) if folder is not None else None,
         "recovery": generated_recovery(10 if quick else 40),
         "nulls": nulls(10 if quick else 40),
-        "responses": responses(SCORERS, portraits(count, first=5000)),
-        "repeatability": repeatability(SCORERS),
-        "speed": speed(SCORERS),
+        "responses": _both(
+            responses(SCORERS, planted, given), responses(FEATURES, planted[: count // 3], given)
+        ),
+        "repeatability": repeatability((*SCORERS, *FEATURES), given),
+        "encoder": given["encoder"].id,
+        "speed": speed(SCORERS, given),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, one thread",
         "versions": {
@@ -62,6 +85,8 @@ def measure(folder: Path | None, quick: bool) -> dict[str, Any]:
             "Pillow": PIL.__version__,
         },
     }
+    slow = speed(FEATURES, given, repeats=1, count=8)
+    found["speed"] |= {scorer.name: slow[scorer.name] for scorer in FEATURES}
     return found
 
 
