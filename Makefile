@@ -13,8 +13,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 install: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml constraints.txt
+# Everything by hash but torch and torchvision: their builds differ by machine (docs/install.md).
+$(VENV)/installed: pyproject.toml constraints.txt requirements-ci.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements-ci.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 

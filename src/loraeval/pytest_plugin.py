@@ -127,6 +127,7 @@ class GateItem(pytest.Item):
 
     def runtest(self) -> None:
         """Gate the checkpoint, once for all items and workers, and report this scorer."""
+        from loraeval.checkpoints.escaping import plain
         from loraeval.errors import LoraevalError
 
         checkpoint = self.parent.name if self.parent is not None else ""
@@ -136,12 +137,12 @@ class GateItem(pytest.Item):
         except LoraevalError as error:
             refused = f"{checkpoint}: {error}"
         if refused is not None:  # outside the handler, where pytest would print both errors
-            pytest.fail(refused, pytrace=False)
+            pytest.fail(plain(refused, 2000), pytrace=False)
         self.user_properties.extend(outcome.properties)
         if outcome.kind == "skip":
-            pytest.skip(outcome.sentence)
+            pytest.skip(plain(outcome.sentence, 2000))
         if outcome.kind == "fail":
-            pytest.fail(outcome.sentence, pytrace=False)
+            pytest.fail(plain(outcome.sentence, 2000), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Name the item as its node id does."""

@@ -42,8 +42,9 @@ class _Actor:
 
 
 class RayCrew:
-    """Actors on Ray. ``address`` None starts Ray on this host alone, bound to loopback and without
-    a dashboard; else it joins the cluster there (``auto``, ``ray://host:port``).
+    """Actors on Ray. ``address`` None starts Ray on this host alone, told to use 127.0.0.1 and
+    without a dashboard (Ray 2.60 still opens ports on all addresses: see SECURITY.md); else it
+    joins the cluster there (``auto``, ``ray://host:port``).
 
     Raises ``MissingExtraError`` where Ray is not installed.
     """
