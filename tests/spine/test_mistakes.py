@@ -56,6 +56,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             "--baseline-renders: expected the folder",
         ),
         (("run", "x.safetensors", "--out", "text.txt"), "text.txt is a file"),
+        (("cache", "--prune", "--older-than", "-3"), "--older-than: expected a number of 0 or"),
+        (("cache", "--prune", "--max-gb", "nan"), "--max-gb: expected a number of 0 or more"),
         (("watch", "empty", "--baseline", "x", "--patience", "0"), "--patience of 1 or more"),
         (("watch", "empty", "--baseline", "x", "--poll", "nan"), "--poll above 0"),
         (

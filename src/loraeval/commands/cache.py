@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show, check or prune the store; return 0."""
+    for option, limit in (("--older-than", args.older_than), ("--max-gb", args.max_gb)):
+        if limit is not None and not 0 <= limit < math.inf:  # a negative one would remove all
+            raise UsageError(f"{option}: expected a number of 0 or more, found {limit:g}")
     if not (args.store / "index.sqlite3").is_file():
         raise UsageError(f"{args.store}: no store of renders here; loraeval run makes one")
     from loraeval.render.store import Store

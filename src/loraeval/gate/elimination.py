@@ -136,7 +136,8 @@ class SuccessiveElimination:
                 lead = self._surely_better(rival, epoch, prompts, level)
                 if lead is not None:
                     self.dropped[epoch] = (
-                        f"epoch {rival} is better by {lead:.1f} spreads on {self._round} images"
+                        f"epoch {rival} is better by {lead:.1f} of the seed-to-seed spread "
+                        f"on {self._round} images"
                     )
 
     def _surely_better(

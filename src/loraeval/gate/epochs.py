@@ -205,9 +205,10 @@ def _trend(fit: Additive, best: int, tied: Sequence[int], alpha: float) -> tuple
         return "unclear", "Too few epochs or images to say how the series ends."
     if last != best and last not in tied:
         gap, _ = fit.contrast({last: 1.0, best: -1.0})
+        by = f"by {-gap:.1f} of the seed-to-seed spread"
         return (
             "overtrained",
-            f"Overtrained: epoch {last} is surely worse than epoch {best}, by {-gap:.1f} spreads.",
+            f"Overtrained: epoch {last} is surely worse than epoch {best}, {by}.",
         )
     late = levels[-max(3, len(levels) // 2) :]
     centre = float(np.mean(late))
@@ -217,7 +218,8 @@ def _trend(fit: Additive, best: int, tied: Sequence[int], alpha: float) -> tuple
     change, error = fit.contrast({n: weight / norm * span for n, weight in weights.items()})
     p_rise = float(stdtr(fit.df, -change / error))
     reach = float(stdtrit(fit.df, 1 - alpha / 2)) * error
-    over = f"from epoch {late[0]} to {late[-1]} quality changes by {change:+.1f} spreads"
+    change_words = f"{change:+.1f} of the seed-to-seed spread"
+    over = f"from epoch {late[0]} to {late[-1]} quality changes by {change_words}"
     proof = f"(95 % sure: {change - reach:+.1f} to {change + reach:+.1f})"
     if p_rise < alpha / 2:
         return "improving", f"Still improving: {over} {proof}; train longer."
