@@ -136,7 +136,10 @@ def _reference(
                 f"{choice.reference}: expected a folder of images in the style (--reference)"
             )
         if encoder is not None:
-            return ReferenceSet.from_folder(choice.reference, encoder, progress=not quiet)
+            lattice = choice.lattice if isinstance(choice.lattice, tuple) else None
+            return ReferenceSet.from_folder(
+                choice.reference, encoder, progress=not quiet, lattice=lattice
+            )
     elif baseline is not None and baseline.reference_file is not None:
         return ReferenceSet.from_json(baseline.reference_file.read_text(encoding="utf-8"))
     return None
