@@ -1,8 +1,9 @@
 """Time and memory of ``loraeval inspect`` on LoRA files up to 1.7 GB.
 
 Run: ``python benchmarks/lora_reading.py``. Writes benchmarks/results/lora_reading.json and the
-table in benchmarks/README.md. Files have sd-scripts' real names and shapes; the numbers in them are random
-where the file is small and zero (a sparse file) where it is large, as only a few are read.
+table in benchmarks/README.md. Files have sd-scripts' real names and shapes; the numbers in them
+are random where the file is small and zero (a sparse file) where it is large, as only a few are
+read.
 """
 
 from __future__ import annotations

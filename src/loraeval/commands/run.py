@@ -94,7 +94,6 @@ def _gate(args: argparse.Namespace, paths: dict[str, Path], baseline: Baseline) 
     charts = charts_of(args.out, rows, baseline)
     print(verdict_table([gated.verdict for gated in runs]))
     for gated in runs:
-        print(f"{gated.checkpoint}: {gated.verdict.reason}")
         if gated.verdict.outcome == "fail":
             for sentence in training_differences(baseline, paths[gated.checkpoint]):
                 print(f"  trained otherwise: {sentence}")
