@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--base", type=Path, default=Path("demo/base"))
     parser.add_argument("--start", type=Path, help="a base to go on from")
-    parser.add_argument("--scratch", default="/tmp/demo_pictures")
+    parser.add_argument("--scratch", default="runs/demo_pictures")
     parser.add_argument("--count", type=int, default=65536)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--autoencoder-seconds", type=float, default=75)

@@ -99,11 +99,21 @@ def _filled_from(choice: PanelChoice, baseline: Baseline) -> PanelChoice:
 
 
 def _where_it_lies(spec: str, baseline: Baseline) -> str:
-    """Return an encoder's folder as seen from here, else from the baseline's project."""
+    """Return an encoder's folder as seen from here, else from the baseline's project.
+
+    A spec that is no folder's path is returned as it is. Raises ``UsageError`` for a folder that
+    lies in neither place.
+    """
     roots = [Path()]
     if baseline.folder is not None:
         roots += baseline.folder.resolve().parents[1:2]
-    return next((str(root / spec) for root in roots if (root / spec).is_dir()), spec)
+    found = next((str(root / spec) for root in roots if (root / spec).is_dir()), None)
+    if found is None and "/" in spec and ":" not in spec:
+        raise UsageError(
+            f"the baseline {baseline.name} was scored with the encoder in {spec}, a folder of its "
+            "own project, which is not here; give the folder with --encoder (--lora-encoder)"
+        )
+    return found or spec
 
 
 def _encoder(choice: PanelChoice, baseline: Baseline | None, quiet: bool) -> Encoder | None:
