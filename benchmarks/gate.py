@@ -2,10 +2,11 @@
 
     python benchmarks/gate.py                    # 10,000 simulated gates a line, under 6 minutes
     python benchmarks/gate.py --take scores.jsonl  # first renew benchmarks/gate_scores.json
+    python benchmarks/gate.py --world demo       # the same from the demo model's renders
 
 A simulated world has 40 prompts with 4 seeds each. A baseline image scores its prompt's level plus
-what its seed does to it; levels and seed effects are drawn from the measured scores of
-SD15_PERFECT, epochs 5 to 10, all scorers of an image together. A candidate of identical quality
+what its seed does to it; levels and seed effects are drawn from the measured scores of a good
+run's later epochs (``WORLDS``), all scorers of an image together. A candidate of identical quality
 draws its seed effects anew with probability 1 - r and shares the baseline's with probability r
 (the same initial noise: r is the correlation). Another run as good takes some prompts as if they
 were others: the same on average, not prompt by prompt; the worse ones are made from it. Scores
@@ -41,15 +42,35 @@ from loraeval.gate.sequential import FIRST_LOOK
 from loraeval.scores_file import read_scores, write_text_atomically
 
 HERE = Path(__file__).resolve().parent
-SCORES = HERE / "gate_scores.json"
 PROMPTS, SEEDS = 40, 4
 IMAGES = PROMPTS * SEEDS
 ALPHA = 0.05
 OTHER_LEVEL = 0.1
 """Share of prompts that suit the candidate as well as some other prompt suits the baseline."""
 METRICS = ("palette", "grid", "style", "realism")
-GOOD, COLLAPSED = ("SD15_PERFECT", range(5, 11)), "SDXL_nova"
 CHUNK = 2500
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Where measured scores lie, which epochs of which run are good, and which run collapsed."""
+
+    scores: Path
+    good: tuple[str, range]
+    collapsed: str
+    section: str
+
+
+WORLDS = {
+    "punks": Runs(HERE / "gate_scores.json", ("SD15_PERFECT", range(5, 11)), "SDXL_nova", "gate"),
+    "demo": Runs(
+        HERE / "gate_scores_demo.json",
+        ("demo_perfect", range(6, 11)),
+        "demo_photoreal",
+        "gate_demo",
+    ),
+}
+"""The seed's renders, and those of the demo model."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +83,7 @@ class Source:
     collapsed: np.ndarray
 
 
-def take(path: Path) -> None:
+def take(path: Path, scores: Path) -> None:
     """Write the numbers that the simulation needs from a scores file: no caption, no image."""
     rows = [
         {
@@ -76,14 +97,14 @@ def take(path: Path) -> None:
         for row in read_scores(path)
     ]
     lines = ",\n".join(json.dumps(row) for row in rows)
-    write_text_atomically(SCORES, f"[\n{lines}\n]\n")
+    write_text_atomically(scores, f"[\n{lines}\n]\n")
 
 
-def load() -> Source:
+def load(runs: Runs) -> Source:
     """Read the measured scores; a scorer counts where every image of both runs has it."""
-    rows = json.loads(SCORES.read_text(encoding="utf-8"))
-    good = [row for row in rows if row["run"] == GOOD[0] and row["epoch"] in GOOD[1]]
-    fallen = [row for row in rows if row["run"] == COLLAPSED]
+    rows = json.loads(runs.scores.read_text(encoding="utf-8"))
+    good = [row for row in rows if row["run"] == runs.good[0] and row["epoch"] in runs.good[1]]
+    fallen = [row for row in rows if row["run"] == runs.collapsed]
     metrics = tuple(m for m in METRICS if all(m in row["scores"] for row in good + fallen))
     groups: dict[str, list[list[float]]] = {}
     for row in good:
@@ -348,10 +369,12 @@ def main() -> None:
     parser.add_argument("--take", type=Path, metavar="SCORES", help="renew the measured scores")
     parser.add_argument("--gates", type=int, default=10_000, help="simulated gates a line")
     parser.add_argument("--seed", type=int, default=6)
+    parser.add_argument("--world", choices=sorted(WORLDS), default="punks")
     args = parser.parse_args()
+    runs = WORLDS[args.world]
     if args.take:
-        take(args.take)
-    source = load()
+        take(args.take, runs.scores)
+    source = load(runs)
     began = time.perf_counter()
     shares = (0.0, 0.5)
     figures = {f"{s:g}": simulate(source, args.gates, s, args.seed) for s in shares}
@@ -370,18 +393,21 @@ def main() -> None:
         "versions": {"loraeval": __version__, "numpy": np.__version__},
         "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
     }
-    out = HERE / "results" / "gate.json"
+    out = HERE / "results" / f"{runs.section}.json"
     write_text_atomically(out, json.dumps(result, indent=1) + "\n")
     text = (
-        f"`python benchmarks/gate.py`: {args.gates} simulated gates a line on one core in "
-        f"{result['seconds']:.0f} s, from {len(source.effects)} real images scored by "
+        f"`python benchmarks/gate.py --world {args.world}`: {args.gates} simulated gates a line "
+        "on one core in "
+        f"{result['seconds']:.0f} s, from {len(source.effects)} measured images of "
+        f"{runs.good[0]} (collapse: {runs.collapsed}) scored by "
         f"{', '.join(source.metrics)}. r is how much of the seed's effect candidate and baseline "
         "share. A line that names a method is that method instead of the gate. *Alone* gates that "
         "one scorer only, the worst case for a wrong pass. *These images* is worse by exactly the "
         "margin on the grid itself, not on average over seeds.\n\n"
     )
     text += table(result, shares)
-    into_readme("gate", "The gate's error rates and costs", text)
+    title = "The gate's error rates and costs"
+    into_readme(runs.section, title + (", demo model" if args.world == "demo" else ""), text)
     print(text)
 
 
