@@ -196,8 +196,9 @@ def test_one_bad_image_costs_its_own_row_only(tmp_path: Path) -> None:
     faults = hostile_folder(tmp_path / "images")
     out = tmp_path / "scores.jsonl"
     code = (
-        "import resource, sys; from loraeval.cli import main; code = main(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(code)"
+        "import sys; from loraeval.cli import main; code = main(sys.argv[1:]);"
+        "status = open('/proc/self/status').read()\n"  # ru_maxrss would count the parent's memory
+        "print(int(status.split('VmHWM:')[1].split()[0]) // 1024); sys.exit(code)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "score", str(tmp_path / "images"), "--encoder", "none",
