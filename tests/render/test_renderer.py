@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loraeval.errors import CheckpointError, UsageError
+from loraeval.errors import CheckpointError, RenderError, UsageError
 from loraeval.records import Prompt, Recipe
 from loraeval.render.renderer import Renderer, choose_devices
 from loraeval.render.store import Store
@@ -27,6 +28,18 @@ def pictures(renders: Any) -> dict[str, np.ndarray]:
 def worst(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> int:
     assert a.keys() == b.keys()
     return max(int(np.abs(a[name] - b[name]).max()) for name in a)
+
+
+def listening() -> list[str]:
+    """Return the address of every port that this process and those it started listen on."""
+    psutil = pytest.importorskip("psutil")
+    here = psutil.Process()
+    return [
+        connection.laddr.ip
+        for process in [here, *here.children(recursive=True)]
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
 
 
 def test_a_series_with_its_labels_and_never_twice(
@@ -94,6 +107,33 @@ def test_refused_before_any_rendering(
         Renderer(recipe, Store(tmp_path), compile="perhaps")
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:{closed}", "nothing answers there"),
+        ("ray://127.0.0.1:{closed}", "nothing answers there"),
+        ("nonsense", "no host and port"),
+        ("host:many", "no host and port"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_named_at_once(
+    recipe: Recipe, prompts: list[Prompt], tmp_path: Path, address: str, said: str
+) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = address.format(closed=free.getsockname()[1])
+        begun = time.monotonic()
+        with (
+            Renderer(recipe, Store(tmp_path), devices="cpu", ray=address) as renderer,
+            pytest.raises(RenderError, match="expected a running Ray cluster") as told,
+        ):
+            list(renderer.render([None], prompts, [1]))
+    assert said in str(told.value)
+    assert address in str(told.value)
+    assert time.monotonic() - begun < 30
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["processes", "ray"])
 def test_a_killed_workers_work_is_taken_up_again(
@@ -109,6 +149,10 @@ def test_a_killed_workers_work_is_taken_up_again(
     ) as renderer:  # fmt: skip
         renders = renderer.render(series["sd15"], prompts, range(8))
         first = next(renders)
+        if kind == "ray":
+            ports = listening()
+            assert len(ports) >= 5
+            assert {host.removeprefix("::ffff:") for host in ports} == {"127.0.0.1"}
         victim = renderer._team.pids[0]
         threading.Timer(0.05, os.kill, (victim, signal.SIGKILL)).start()
         time.sleep(0.1)

@@ -6,8 +6,10 @@ Past one host the store's folder must be on a file system that all hosts see, at
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from loraeval.errors import LoraevalError, MissingExtraError, RenderError
 from loraeval.render.dispatch import Event
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
 MAX_RESTARTS = 3
 """Actors started again in one crew before dead ones stay dead."""
+LOOPBACK = "127.0.0.1"
+ANSWER_SECONDS = 5.0
+"""How long a cluster's address may take to answer."""
 
 
 class _Actor:
@@ -42,11 +47,12 @@ class _Actor:
 
 
 class RayCrew:
-    """Actors on Ray. ``address`` None starts Ray on this host alone, told to use 127.0.0.1 and
-    without a dashboard (Ray 2.60 still opens ports on all addresses: see SECURITY.md); else it
-    joins the cluster there (``auto``, ``ray://host:port``).
+    """Actors on Ray. ``address`` None starts Ray on this host alone, without a dashboard and with
+    every port on 127.0.0.1; else it joins the cluster there (``auto``, ``host:port``,
+    ``ray://host:port``).
 
-    Raises ``MissingExtraError`` where Ray is not installed.
+    Raises ``MissingExtraError`` where Ray is not installed, ``RenderError`` where no cluster
+    answers at the address.
     """
 
     def __init__(self, setups: Sequence[Setup], address: str | None = None) -> None:
@@ -59,11 +65,10 @@ class RayCrew:
             raise MissingExtraError("ray", "ray", "rendering on several hosts") from error
         self._ray: Any = ray
         self._ours = not ray.is_initialized()
-        if self._ours:
-            options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
-            if address is None:
-                options |= {"num_cpus": len(setups), "_node_ip_address": "127.0.0.1"}
-            ray.init(address=address, configure_logging=False, **options)
+        if self._ours and address is None:
+            _start_here(ray, len(setups))
+        elif self._ours:
+            _join(ray, str(address))
         self._setups = list(setups)
         self.size = len(self._setups)
         self._restarts = 0
@@ -131,6 +136,61 @@ class RayCrew:
         )
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": path.rstrip(os.pathsep)}}
         return self._ray.remote(_Actor).options(**options).remote(setup)
+
+
+def _start_here(ray: Any, workers: int) -> None:
+    """Start Ray on this host alone, or refuse where it would listen beyond it.
+
+    A Ray that may form a cluster replaces 127.0.0.1 by the host's outer address and then listens
+    on all of them. Its switch for that (``RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER``) is read once, when
+    Ray is imported; so the constant behind it is held down while Ray starts.
+    """
+    from ray._private import ray_constants
+
+    before = getattr(ray_constants, "ENABLE_RAY_CLUSTER", None)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        ray.init(
+            num_cpus=workers, _node_ip_address=LOOPBACK,
+            include_dashboard=False, log_to_driver=False, configure_logging=False,
+        )  # fmt: skip
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+    found = ray.util.get_node_ip_address()
+    if found != LOOPBACK:
+        ray.shutdown()
+        raise RenderError(
+            f"expected Ray {ray.__version__} to listen on {LOOPBACK} alone, it took {found}: "
+            "leave ray out (several GPUs of one machine need none), or start a cluster yourself"
+        )
+
+
+def _join(ray: Any, address: str) -> None:
+    """Join a running cluster; ``RenderError`` where none answers within ``ANSWER_SECONDS``."""
+    wanted = (
+        f"expected a running Ray cluster at {address!r} (auto, HOST:PORT or ray://HOST:PORT), "
+        "{}: start one with 'ray start --head', or use --ray local"
+    )
+    if address != "auto":
+        # Ray itself waits for a minute or more, and then ends the process.
+        parts = urlsplit(address if "://" in address else f"ray://{address}")
+        try:
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if not host or not port:
+            raise RenderError(wanted.format("found no host and port in it"))
+        try:
+            socket.create_connection((host, port), ANSWER_SECONDS).close()
+        except OSError as error:
+            raise RenderError(wanted.format(f"nothing answers there ({error})")) from error
+    try:
+        ray.init(
+            address=address, include_dashboard=False, log_to_driver=False, configure_logging=False
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RenderError(wanted.format(f"Ray says: {first.rstrip('.')}")) from error
 
 
 def _cause(error: Any) -> Exception:
