@@ -32,6 +32,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from loraeval import __version__
+from loraeval.atomic_files import write_text_atomically
 from loraeval.baselines.margins import SMALLEST, shift_seen_in
 from loraeval.baselines.profile import SHARE
 from loraeval.baselines.spread import SPREAD_FLOOR
@@ -39,7 +40,7 @@ from loraeval.gate.betting import log_capital_not_worse
 from loraeval.gate.estimate import cluster_mean, paired_residuals
 from loraeval.gate.looks import NEVER, Plan, decide
 from loraeval.gate.sequential import FIRST_LOOK
-from loraeval.scores_file import read_scores, write_text_atomically
+from loraeval.scores_file import read_scores
 
 HERE = Path(__file__).resolve().parent
 PROMPTS, SEEDS = 40, 4

@@ -28,6 +28,7 @@ from _scorer_cases import (
 )
 from _scorer_defects import portraits, responses
 from _scorer_table import write_section
+from loraeval.atomic_files import write_text_atomically
 from loraeval.scorers.base import Scorer
 from loraeval.scorers.encoders import OFFLINE_ENCODER, load_encoder
 from loraeval.scorers.grid import GridScorer
@@ -36,7 +37,6 @@ from loraeval.scorers.palette import PaletteScorer
 from loraeval.scorers.realism import RealismScorer
 from loraeval.scorers.reference import ReferenceSet
 from loraeval.scorers.style import StyleScorer
-from loraeval.scores_file import write_text_atomically
 from loraeval.testing.portraits import scene
 
 HERE = Path(__file__).resolve().parent

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import ScoresError
 from loraeval.records import ScoreRow
 
@@ -29,28 +28,6 @@ MAX_NUMBER = 2**64
 
 _FIELDS = {item.name for item in fields(ScoreRow)}
 _REQUIRED = ("image", "run", "prompt_id", "scores")
-
-
-def write_text_atomically(path: Path, text: str | Iterable[str]) -> None:
-    """Write ``text``, whole or in pieces, to ``path`` so that the file is whole or absent: write
-    beside, fsync, rename. Pieces are written as they come and never held together.
-
-    Raises ``OSError`` as the file system does, and what the pieces raise; the unfinished file is
-    removed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines([text] if isinstance(text, str) else text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.chmod(0o644)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def row_to_json(row: ScoreRow) -> str:

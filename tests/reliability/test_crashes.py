@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fake_runs
 
 from loraeval import cli
+from loraeval.atomic_files import remove_unfinished
 from loraeval.errors import StoreError
 from loraeval.evaluation import setup
 from loraeval.render.store import Store
@@ -78,6 +80,32 @@ def test_a_killed_run_goes_on_where_it_was(prepared: Path, expected: dict[str, s
     assert second.made == total - 7
     fake_runs.run(prepared, tmp_path)
     assert comparable(tmp_path) == expected
+
+
+def test_pruning_removes_what_a_killed_run_left_unfinished(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs are killed in the middle of a write; beside a living one, nothing of its is removed."""
+    for _ in range(60):
+        child = fake_runs.in_fork(prepared, tmp_path / "dead")
+        while not list((tmp_path / "dead").rglob("store/**/.loraeval-*.part")):
+            time.sleep(0.0005)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        if list((tmp_path / "dead").rglob("store/**/.loraeval-*.part")):
+            break
+    assert list((tmp_path / "dead").rglob("store/**/.loraeval-*.part"))
+    words = ["cache", "--store", str(tmp_path / "dead" / "store"), "--prune", "--older-than", "9"]
+    assert cli.main([*words, "--dry-run"]) == 0
+    assert "unfinished" not in capsys.readouterr().out
+    assert cli.main(words) == 0
+    assert "unfinished files of killed runs removed" in capsys.readouterr().out
+    assert not list((tmp_path / "dead").rglob("store/**/.loraeval-*.part"))
+    living = fake_runs.in_fork(prepared, tmp_path / "living")
+    while os.waitpid(living, os.WNOHANG)[0] == 0:
+        remove_unfinished(tmp_path / "living", deep=True)
+    assert fake_runs.result_of(tmp_path / "living")
+    fake_runs.check_folder(tmp_path / "living")
 
 
 def test_two_runs_in_one_folder(prepared: Path, expected: dict[str, str], tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import ScoresError
 from loraeval.records import ScoreRow
-from loraeval.scores_file import read_scores, row_to_json, write_scores, write_text_atomically
+from loraeval.scores_file import read_scores, row_to_json, write_scores
 
 ROW = ScoreRow(
     image="a/b.png", run="r", checkpoint=None, epoch=7, prompt_id="p", seed=42,

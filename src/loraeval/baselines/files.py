@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from loraeval.atomic_files import write_text_atomically
 from loraeval.baselines.freeze import check_name
 from loraeval.baselines.profile import profile_from_mapping, profile_to_mapping
 from loraeval.baselines.record import Baseline
@@ -19,7 +20,7 @@ from loraeval.baselines.toml import load_toml
 from loraeval.errors import BaselineError, ScoresError
 from loraeval.prompts.limits import clean, read_text
 from loraeval.records import ScoreRow
-from loraeval.scores_file import read_scores, write_text_atomically
+from loraeval.scores_file import read_scores
 
 FORMAT = 1
 ROOT = Path("baselines")

@@ -5,6 +5,8 @@ loraeval cache --prune --older-than 30         remove what was not used for 30 d
 loraeval cache --prune --run NAME              remove the renders of a run
 loraeval cache --prune --max-gb 5              remove the longest unused until 5 GB are left
 loraeval cache --check                         read every file; remove damaged ones
+
+Pruning and checking also remove the unfinished files of runs that were killed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loraeval.atomic_files import remove_unfinished
 from loraeval.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,18 +105,27 @@ def _prune(store: Store, rows: list[StoreRow], args: argparse.Namespace) -> int:
     if args.older_than is None and args.max_gb is None and args.run is None and not args.recipe:
         raise UsageError("--prune needs --older-than, --max-gb, --run or --recipe to say what goes")
     gone = choose(rows, time.time(), args.older_than, args.max_gb)
+    unfinished = ""
     if not args.dry_run:
         store.forget(row.key for row in gone)
+        unfinished = _unfinished(store)
     verb = "would remove" if args.dry_run else "removed"
-    print(f"{verb} {len(gone)} renders, {sum(row.bytes for row in gone) / 1e6:.1f} MB")
+    print(f"{verb} {len(gone)} renders, {sum(row.bytes for row in gone) / 1e6:.1f} MB{unfinished}")
     return 0
 
 
 def _check(store: Store, rows: list[StoreRow]) -> int:
     damaged = [row.key for row in rows if store.find(row.key) is None]
     store.forget(damaged)
-    print(f"{len(rows)} renders read, {len(damaged)} damaged or missing and removed")
+    unfinished = _unfinished(store)
+    print(f"{len(rows)} renders read, {len(damaged)} damaged or missing and removed{unfinished}")
     return 0
+
+
+def _unfinished(store: Store) -> str:
+    """Remove what killed runs left half written; return the words that say so, if any."""
+    gone = remove_unfinished(store.folder, deep=True)
+    return f"; {len(gone)} unfinished files of killed runs removed" if gone else ""
 
 
 def _table(folder: Path, rows: list[StoreRow]) -> str:

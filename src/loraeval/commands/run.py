@@ -127,12 +127,12 @@ def worst_exit(codes: list[int], inconclusive: str | None) -> int:
 
 
 def _render_all(args: argparse.Namespace, paths: dict[str, Path]) -> int:
+    from loraeval.atomic_files import write_text_atomically
     from loraeval.evaluation.full_run import render_and_score
     from loraeval.evaluation.panels import build_panel, say
     from loraeval.evaluation.reporting import charts_of
     from loraeval.evaluation.setup import choose_prompts, choose_recipe, make_renderer
     from loraeval.report.summary import summary_table
-    from loraeval.scores_file import write_text_atomically
 
     choice = render_choice(args)
     recipe = choose_recipe(choice, None)

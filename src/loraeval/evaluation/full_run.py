@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from loraeval.atomic_files import show_file, write_text_atomically
 from loraeval.errors import UsageError
 from loraeval.evaluation.gate_run import with_base
 from loraeval.evaluation.panels import score_renders
 from loraeval.evaluation.set_measures import SetCollector, sets_to_json
 from loraeval.records import PromptSet, Render, ScoreRow
-from loraeval.scores_file import write_scores, write_text_atomically
+from loraeval.scores_file import write_scores
 
 if TYPE_CHECKING:
     from loraeval.render.renderer import Renderer
@@ -102,13 +101,7 @@ def _show_images(renders: Sequence[Render], folder: Path) -> None:
         place = folder / name
         if place.exists() and place.samefile(image):
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside = place.with_name(f".{place.name}.{os.getpid()}")
-        try:
-            os.link(image, beside)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(image, beside)
-        beside.replace(place)
+        show_file(image, place)
 
 
 def manifest_row(render: Render) -> dict[str, object]:

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from loraeval.atomic_files import write_text_atomically
 from loraeval.evaluation.gate_run import GateRun
 from loraeval.records import Comparison, Verdict
-from loraeval.scores_file import read_scores, write_scores, write_text_atomically
+from loraeval.scores_file import read_scores, write_scores
 
 
 def verdict_to_json(verdict: Verdict) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loraeval.atomic_files import write_bytes_atomically
 from loraeval.errors import StoreError
 from loraeval.records import Recipe, canonical_json
 from loraeval.render.plan import Job
@@ -34,7 +35,6 @@ from loraeval.render.store_file import (
     embedded_row,
     encode_png,
     facts_of,
-    write_whole,
 )
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Store:
         data = encode_png(pixels, canonical_json(asdict(row)))
         path = self.path(job.key)
         try:
-            write_whole(path, data)
+            write_bytes_atomically(path, data)
         except OSError as error:
             raise StoreError(
                 f"{self.folder}: cannot store a render ({error.strerror}); the images made so far "

@@ -1,14 +1,11 @@
-"""One render as a file: a PNG with its own row of the index in it, written whole or not at all."""
+"""One render as a file: a PNG with its own row of the index in it."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,22 +51,6 @@ def encode_png(pixels: np.ndarray, text: str) -> bytes:
         buffer, "PNG", compress_level=PNG_LEVEL, pnginfo=info
     )
     return buffer.getvalue()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that the file is whole or absent: beside, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
 
 
 def facts_of(data: bytes) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from loraeval.atomic_files import write_text_atomically
 from loraeval.records import Verdict
 from loraeval.report.data import RunReport
 from loraeval.report.headline import WORDS
 from loraeval.report.markdown import summary_markdown
-from loraeval.scores_file import write_text_atomically
 
 _LEVELS = {"fail": "error", "stale": "error", "inconclusive": "warning"}
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import MissingExtraError, ScoresError
 from loraeval.records import ScoreRow
 from loraeval.report.chart_files import chart_script, save_chart
@@ -33,7 +34,6 @@ from loraeval.report.markdown import summary_markdown
 from loraeval.report.pictures import BUDGET_BYTES, EmbeddedImage, embed_images, find_image
 from loraeval.report.series import epoch_points
 from loraeval.report.tables import scores_csv
-from loraeval.scores_file import write_text_atomically
 
 if TYPE_CHECKING:
     from jinja2 import Environment

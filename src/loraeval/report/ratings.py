@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import ScoresError
 from loraeval.prompts.limits import MAX_MANIFEST_BYTES, clean, read_text
 from loraeval.records import ScoreRow, canonical_json
 from loraeval.report.gallery import matching
-from loraeval.scores_file import write_text_atomically
 
 Choice = Literal["candidate", "baseline", "same"]
 _TEXTS = ("pair", "choice", "candidate", "baseline", "prompt_id")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from loraeval.atomic_files import write_bytes_atomically
 from loraeval.errors import MissingExtraError
 from loraeval.records import ScoreRow
 from loraeval.report.data import ordered_metrics
 from loraeval.report.details import reason
-from loraeval.report.files import write_bytes_atomically
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
