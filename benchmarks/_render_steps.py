@@ -129,7 +129,7 @@ def ours(
     chosen = [series[index % len(series)] for index in range(epochs)]
     with Renderer(
         recipe(work, family, **changes), store, devices=devices, progress=False,
-        compile="never" if how in ("eager", "xformers") else "always",
+        compile={"auto": "auto", "compiled": "always"}.get(how, "never"),
     ) as renderer:  # fmt: skip
         built = time.perf_counter()
         seeds = [42 + index // len(series) for index in range(0, epochs, len(series))]

@@ -16,8 +16,10 @@ BEGIN, END = "<!-- render:begin -->", "<!-- render:end -->"
 HERE = Path(__file__).resolve().parent
 
 TARGETS: list[tuple[str, float, str]] = [
-    ("SD 1.5, 10 checkpoints × 40 images, warm compile cache, times its loop", 8.0, "warm"),
+    ("SD 1.5, 10 checkpoints × 40 images, compiling not counted, times its loop", 8.0, "apart"),
+    ("the same from a warm compile cache, all counted, times its loop", 8.0, "warm"),
     ("the same with a cold compile counted, times its loop", 5.0, "cold"),
+    ("the same as loraeval chooses by itself, all counted, times its loop", 5.0, "auto"),
     ("SD 1.5 after the first batch, images/s (warm run)", 7.8, "after"),
     ("SDXL at 1024×1024, times its loop", 2.5, "sdxl"),
     ("two GPUs against one, efficiency", 0.9, "gpus"),
@@ -60,7 +62,7 @@ def tables(runs: dict[str, dict[str, Any]]) -> str:
         lines += ["", *_one(name, results)]
     reached = {}
     for results in runs.values():
-        reached = {**_reached(results["steps"]), **reached}
+        reached = {**reached, **_reached(results["steps"])}
     lines += ["", "| target | at least | measured | reached |", "| --- | --- | --- | --- |"]
     for what, least, key in TARGETS:
         value = reached.get(key)
@@ -74,7 +76,9 @@ def tables(runs: dict[str, dict[str, Any]]) -> str:
 
 
 def _reached(steps: dict[str, Any]) -> dict[str, float]:
-    """Return the figure of each target that ``steps`` measured."""
+    """Return the figure of each target that ``steps`` measured. Compiling is what the first batch
+    of a cold run takes beyond that of an eager one.
+    """
 
     def rate(name: str, figure: str = "images_per_s") -> float | None:
         return steps.get(name, {}).get(figure)
@@ -82,10 +86,19 @@ def _reached(steps: dict[str, Any]) -> dict[str, float]:
     def over(one: float | None, other: float | None) -> float | None:
         return one / other if one and other else None
 
+    def apart() -> float | None:
+        cold, eager = steps.get("ours sd15 cold", {}), steps.get("ours sd15 auto", {})
+        if "total_s" not in cold or eager.get("facts", {}).get("compiled") is not False:
+            return None
+        compiling = cold["first_batch_s"] - eager["first_batch_s"]
+        return float(cold["images"] / (cold["total_s"] - compiling))
+
     both = over(
         rate("all GPUs", "sustained_images_per_s"), rate("one GPU", "sustained_images_per_s")
     )
     found = {
+        "apart": over(apart(), rate("loop sd15")),
+        "auto": over(rate("ours sd15 auto"), rate("loop sd15")),
         "warm": over(rate("ours sd15 warm"), rate("loop sd15")),
         "cold": over(rate("ours sd15 cold"), rate("loop sd15")),
         "after": rate("ours sd15 warm", "sustained_images_per_s"),

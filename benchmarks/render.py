@@ -1,12 +1,12 @@
 # ruff: noqa: E402 - imports must not start in this folder
 """Measure the renderer on this machine's GPU against the plain loop that people write.
 
-    python benchmarks/render.py
+    python benchmarks/render.py                            every group, one after the other
+    python benchmarks/render.py --only sd15 --seconds 500  one group, cut off after 500 s
 
-With two GPUs the steps for one GPU run side by side, then both GPUs against one.
 Base models and LoRAs have random weights and full size (speed does not depend on weights);
-nothing is fetched. Each step is its own process, so that a cold start is cold. Results are
-written after every step to benchmarks/results/render.json, the table to benchmarks/README.md.
+nothing is fetched. Each step is its own process, so that a cold start is cold. A group's results
+are written after every step to results/render_GROUP.json, the tables to benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import sys
 sys.path[0] = str(__file__).rpartition("benchmarks")[0] or "."
 
 import argparse
-import contextlib
 import datetime as dt
 import json
 import os
@@ -26,78 +25,74 @@ import platform
 import subprocess
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from benchmarks._render_table import result_files, write_table
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results" / "render.json"
 
 Step = tuple[str, list[str], int]
-FIRST: list[Step] = [("build sd15", ["build"], 90)]
-CHAINS: list[list[Step]] = [
-    [
-        ("loop sd15", ["loop", "--images", "6"], 120),
-        ("ours sd15 cold", ["ours"], 150),
+BUILD: Step = ("build sd15", ["build"], 90)
+GROUPS: dict[str, list[Step]] = {
+    "sd15": [
+        BUILD,
+        ("loop sd15", ["loop", "--images", "6"], 110),
+        ("ours sd15 auto", ["ours", "--how", "auto"], 130),
+        ("ours sd15 cold", ["ours"], 200),
         ("ours sd15 warm", ["ours"], 120),
     ],
-    [
-        ("ours sd15 flash", ["ours", "--sdpa", "flash"], 150),
+    "sdxl": [
         ("build sdxl", ["build", "--family", "sdxl"], 120),
-        ("loop sdxl", ["loop", "--family", "sdxl", "--images", "3"], 90),
-        ("ours sdxl", ["ours", "--family", "sdxl", "--epochs", "2", "--images", "12"], 120),
+        ("loop sdxl", ["loop", "--family", "sdxl", "--images", "3"], 110),
+        ("ours sdxl", ["ours", "--family", "sdxl", "--epochs", "2", "--how", "auto"], 180),
     ],
-]
-"""Steps in order; with two GPUs the chains run side by side, each on its own GPU."""
-LAST: list[list[Step]] = [
-    [("one GPU", ["ours", "--how", "eager", "--epochs", "3"], 60)],
-    [("all GPUs", ["ours", "--how", "eager", "--epochs", "6", "--devices", "all"], 75)],
-]
-MORE: list[Step] = [
-    ("parts sd15", ["parts", "--how", "eager"], 120),
-    ("numerics sd15", ["numerics", "--images", "16"], 120),
-]
+    "gpus": [
+        BUILD,
+        ("one GPU", ["ours", "--how", "eager", "--epochs", "3"], 90),
+        ("all GPUs", ["ours", "--how", "eager", "--epochs", "6", "--devices", "all"], 110),
+    ],
+    "parts": [
+        BUILD,
+        ("parts sd15", ["parts", "--how", "eager"], 120),
+        ("parts sd15 compiled", ["parts", "--how", "compiled"], 180),
+        ("ours sd15 xformers", ["ours", "--how", "xformers", "--epochs", "2"], 60),
+        ("ours sd15 SDPA", ["ours", "--how", "eager", "--epochs", "2"], 60),
+        ("ours sd15 flash", ["ours", "--how", "eager", "--epochs", "2", "--sdpa", "flash"], 60),
+        ("numerics sd15", ["numerics", "--images", "16"], 120),
+    ],
+}
+"""Steps by group, in order; each with its arguments and its limit in seconds."""
 
 
 def main() -> int:
-    """Run the steps, the most important first; keep what is done if time runs out."""
+    """Run the groups, each kept as far as it came when time runs out."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--seconds", type=float, default=1e6, help="stop steps after this")
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--tests", type=Path, help="run the GPU tests beside the last steps")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     args = parser.parse_args()
     import torch
 
     gpus = torch.cuda.device_count()
     clock = Clock(args.seconds)
-    results: dict[str, Any] = {"machine": machine(), "steps": {}}
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(max(2, gpus)) as pool:
+    with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-
-        def chain(steps: list[Step], gpu: int) -> None:
-            for name, words, limit in steps:
-                cache = work / f"compile-{gpu}"
+        for group in args.only:
+            results: dict[str, Any] = {"machine": machine(), "steps": {}}
+            if group == "gpus" and gpus < 2:
+                print("== gpus: not run, it needs two GPUs", flush=True)
+                continue
+            for name, words, limit in GROUPS[group]:
+                if words[0] == "build" and (work / name.removeprefix("build ")).is_dir():
+                    continue
                 limit = min(limit, clock.left())
-                result = run(words, work, limit, str(gpu), cache) if limit > 5 else NO_TIME
+                gpu = "-1" if "all" in words else "0"
+                result = run(words, work, limit, gpu, work / "compiled") if limit > 5 else NO_TIME
                 results["steps"][name] = result
                 print(f"== {clock.now():.0f} s, {name}: {json.dumps(result)[:900]}", flush=True)
-                save(args.out, results)
-
-        chain(FIRST, 0)
-        if gpus > 1:
-            list(pool.map(chain, CHAINS, (0, 1)))
-            tests = pool.submit(gpu_tests, args.tests, clock) if args.tests else None
-            chain(LAST[0], 0)
-            if tests is not None:
-                print(tests.result(), flush=True)
-            chain(LAST[1], -1)
-        else:
-            for steps in CHAINS:
-                chain(steps, 0)
-        chain(MORE, 0)
-    if args.out == RESULTS:
+                save(args.out / f"render_{group}.json", results)
+    if args.out == HERE / "results":
         write_table(HERE / "README.md", result_files())
     return 0
 
@@ -118,17 +113,6 @@ class Clock:
     def left(self) -> int:
         """Return the whole seconds left."""
         return int(self.seconds - self.now())
-
-
-def gpu_tests(log: Path, clock: Clock) -> str:
-    """Run the GPU tests on the second GPU; return the end of what they print."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", str(HERE.parent / "tests" / "gpu"),
-               "-q", "-W", "default", "-s", "-p", "no:cacheprovider"]  # fmt: skip
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "1"}
-    with log.open("w") as file, contextlib.suppress(subprocess.TimeoutExpired):
-        subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False,
-                       timeout=max(5, min(75, clock.left() - 45)))  # fmt: skip
-    return log.read_text()[-2500:]
 
 
 def run(words: list[str], work: Path, limit: int, gpu: str, cache: Path) -> dict[str, Any]:
