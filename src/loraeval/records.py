@@ -152,6 +152,9 @@ class Render:
 
     ``image`` is where the file lies; ``name`` how the scores file calls it (relative, ``/``).
     ``base_image`` is the render of the same prompt and seed at LoRA scale 0, where there is one.
+    ``problem`` says why the file must not be opened (a link out of its folder, a broken row of a
+    manifest); ``image`` is then the null device, and every metric is unscored for that reason.
+    ``prompt_problem`` says why the caption could not be read; ``prompt`` has then no text.
     """
 
     image: Path
@@ -165,6 +168,8 @@ class Render:
     height: int | None = None
     recipe: str | None = None
     base_image: Path | None = None
+    problem: str | None = None
+    prompt_problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -366,21 +366,36 @@ def test_a_selection_of_5000_digits() -> None:
         parse_selection("epoch=" + "9" * 5000)
 
 
-def test_ray_is_told_to_use_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray gets the loopback address and no dashboard; SECURITY.md says what it makes of that."""
+@pytest.mark.parametrize("taken", ["127.0.0.1", "10.1.2.3"])
+def test_ray_is_told_to_use_loopback(monkeypatch: pytest.MonkeyPatch, taken: str) -> None:
+    """Ray gets the loopback address and no dashboard; one that takes another address is ended."""
     import types
 
+    from loraeval.errors import RenderError
     from loraeval.render import fleet
 
     seen: dict[str, object] = {}
-    fake = types.ModuleType("ray")
+    fake, private = types.ModuleType("ray"), types.ModuleType("ray._private")
+    constants = types.ModuleType("ray._private.ray_constants")
+    constants.ENABLE_RAY_CLUSTER = True
+    private.ray_constants = constants
+    fake.__version__ = "0"
     fake.is_initialized = lambda: False
-    fake.init = lambda **options: seen.update(options)
-    monkeypatch.setitem(sys.modules, "ray", fake)
+    fake.init = lambda **options: seen.update(options, cluster=constants.ENABLE_RAY_CLUSTER)
+    fake.shutdown = lambda: seen.update(ended=True)
+    fake.util = types.SimpleNamespace(get_node_ip_address=lambda: taken)
+    for module in (fake, private, constants):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(fleet.RayCrew, "_start", lambda *_: None)
-    fleet.RayCrew([])
+    if taken == "127.0.0.1":
+        fleet.RayCrew([])
+    else:
+        with pytest.raises(RenderError, match="alone, it took"):
+            fleet.RayCrew([])
     assert seen["_node_ip_address"] == "127.0.0.1"
     assert seen["include_dashboard"] is False
+    assert seen["cluster"] is False
+    assert bool(seen.get("ended")) == (taken != "127.0.0.1")
 
 
 def test_arrays_are_never_unpickled(repo: Path) -> None:

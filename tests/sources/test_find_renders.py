@@ -84,8 +84,8 @@ def test_real_folder_of_epochs(punks: Path) -> None:
         (ROW | {"image": "a\x1b[2J.png"}, "within the manifest's folder"),
         (ROW | {"image": ""}, "within the manifest's folder"),
         (ROW | {"image": "a.txt"}, "not an image by its ending"),
-        (ROW | {"image": "b.png"}, ":1: image b.png is not there"),
-        (ROW | {"image": "x" * 900 + ".png"}, "is not there"),
+        (ROW | {"image": "b.png"}, ":1: image b.png: it is not there"),
+        (ROW | {"image": "x" * 900 + ".png"}, "cannot be read"),
         (ROW | {"image": "link.png"}, "links out"),
         (ROW | {"image": 3}, "has the wrong type"),
         (ROW | {"epoch": "3"}, "epoch='3' has the wrong type"),
@@ -113,8 +113,11 @@ def test_broken_row(tmp_path: Path, row: dict[str, object] | str, words: str) ->
 
 def test_double_image_and_empty_manifest(tmp_path: Path) -> None:
     draw(tmp_path / "a.png")
-    with pytest.raises(ScoresError, match=r":2: image a\.png stands in the manifest twice"):
-        find_renders(manifest(tmp_path, ROW, ROW | {"image": "./a.png"}))
+    first, second = find_renders(manifest(tmp_path, ROW, ROW | {"image": "./a.png", "epoch": 4}))
+    assert first.problem is None
+    assert (second.name, second.run, second.epoch) == ("renders.jsonl:2", "r", 4)
+    assert second.problem is not None
+    assert ":2: image a.png stands in the manifest twice" in second.problem
     with pytest.raises(ScoresError, match="at least one image"):
         find_renders(manifest(tmp_path, ""))
 
@@ -213,7 +216,7 @@ def test_what_is_no_source(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("text")
     with pytest.raises(ImageError, match="not an image by its ending"):
         find_renders(tmp_path / "notes.md")
-    draw(tmp_path / "in" / "a.png")
+    (tmp_path / "in").mkdir()
     (tmp_path / "in" / "out.png").symlink_to(draw(tmp_path / "out.png"))
     with pytest.raises(ImageError, match="links out"):
         find_renders(tmp_path / "in")

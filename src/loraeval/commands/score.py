@@ -52,12 +52,14 @@ def run(args: argparse.Namespace) -> int:
     from loraeval.prompts.sets import read_prompts
     from loraeval.report.summary import summary_table
     from loraeval.scores_file import row_to_json, write_scores
-    from loraeval.sources import find_renders
+    from loraeval.sources import find_renders, problem_words
 
     check_out(args.out, folder=False)
     choice = panel_choice(args)
     prompts = read_prompts(args.prompts) if args.prompts else None
     renders = find_renders(args.source, prompts)
+    for words in problem_words(renders):
+        say(words)
     panel = build_panel(choice, optional_baseline(args.baseline), quiet=False)
     if args.save_reference is not None:
         _save_reference(args.save_reference, panel)

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from loraeval.baselines import read_baseline
     from loraeval.errors import UsageError
     from loraeval.evaluation.gate_run import GateSetup, gate_checkpoint
-    from loraeval.evaluation.panels import build_panel
+    from loraeval.evaluation.panels import build_panel, say
     from loraeval.evaluation.reporting import selection_of, write_run_report
     from loraeval.evaluation.setup import (
         choose_prompts,
@@ -97,9 +97,11 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("reports") / args.folder.resolve().name
     with contextlib.ExitStack() as stack:
         if args.renders is not None:
-            from loraeval.sources import find_renders
+            from loraeval.sources import find_renders, problem_words
 
             found = tuple(find_renders(args.renders, None))
+            for words in problem_words(found):
+                say(words)
             setup, prompts, recipe = GateSetup(baseline, panel, options, found=found), None, None
         else:
             prompts, recipe = choose_prompts(choice, baseline), choose_recipe(choice, baseline)

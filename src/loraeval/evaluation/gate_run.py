@@ -83,8 +83,18 @@ def renders_of(name: str, found: Sequence[Render]) -> list[Render]:
 
     A render belongs to it if it names the file, or if its run and epoch are the file name's
     (``NAME-000007.safetensors``); a name without an epoch takes the run's only or last epoch.
-    Raises ``ScoresError`` naming the runs there are where none matches.
+    Raises ``ScoresError`` naming the runs there are where none matches, and for a broken line of
+    the manifest that could belong to this checkpoint as well as to any other: what was not
+    measured never passes.
     """
+    from loraeval.sources.manifest import UNKNOWN_RUN
+
+    lost = [r for r in found if r.problem is not None and r.run == UNKNOWN_RUN]
+    if lost:
+        raise ScoresError(
+            f"{lost[0].problem}; the line may belong to {name}, which cannot be gated without it "
+            f"({len(lost)} such lines); repair or remove it"
+        )
     stem = name.removesuffix(".safetensors")
     by_file = [r for r in found if r.checkpoint and Path(r.checkpoint).name in (name, stem)]
     if by_file:

@@ -8,6 +8,8 @@ says about broken data becomes one ``UnreadableImageError`` with a named defect.
 from __future__ import annotations
 
 import io
+import os
+import stat
 import struct
 import warnings
 from dataclasses import asdict, dataclass
@@ -92,11 +94,18 @@ def read_image(path: Path, name: str | None = None) -> tuple[npt.NDArray[np.uint
 
 def _bytes_of(path: Path, called: str) -> bytes:
     try:
-        with path.open("rb") as file:
+        # A pipe without a writer would be waited for, so it is looked at before it is read.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise UnreadableImageError(
+                    "not a file", f"{called}: expected an image file, found a pipe or a device"
+                )
             data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or "no such name"
         raise UnreadableImageError(
-            "unreadable", f"{called}: cannot read the image ({error.strerror}); check the path"
+            "unreadable", f"{called}: cannot read the image ({why}); check the path"
         ) from error
     if not data:
         raise UnreadableImageError("empty file", f"{called}: expected an image, found no bytes")

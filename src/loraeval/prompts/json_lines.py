@@ -9,7 +9,7 @@ from typing import Any
 
 from loraeval.errors import LoraevalError, PromptError
 from loraeval.prompts.building import build_prompt, build_set
-from loraeval.prompts.limits import MAX_LINE_BYTES, OVERRIDES, check_keys, clean
+from loraeval.prompts.limits import MAX_LINE_BYTES, OVERRIDES, check_keys, clean, has_raw_bytes
 from loraeval.records import Prompt, PromptSet
 
 _SYNONYMS = {"prompt_id": "id", "prompt": "text", "negative_prompt": "negative"}
@@ -36,22 +36,39 @@ def objects(
     text: str, where: str, error: type[LoraevalError] = PromptError
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(file:line, object)`` of each line that is not empty; raise ``error`` otherwise."""
-    for number, match in enumerate(_LINE.finditer(text), 1):
-        line = match[0]
-        here = f"{where}:{number}"
-        if len(line) > MAX_LINE_BYTES:
-            raise error(f"{here}: a line of more than {MAX_LINE_BYTES >> 10} KB")
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except RecursionError as cause:
-            raise error(f"{here}: nested too deeply") from cause
-        except ValueError as cause:
-            raise error(f"{here}: expected one JSON object a line ({clean(cause)})") from cause
-        if not isinstance(value, dict):
-            raise error(f"{here}: expected a JSON object, found {type(value).__name__}")
+    for here, value in each_object(text, where, error):
+        if isinstance(value, LoraevalError):
+            raise value
         yield here, value
+
+
+def each_object(
+    text: str, where: str, error: type[LoraevalError] = PromptError
+) -> Iterator[tuple[str, dict[str, Any] | LoraevalError]]:
+    """Yield ``(file:line, object)`` of each line that is not empty, or the ``error`` that it is."""
+    for number, match in enumerate(_LINE.finditer(text), 1):
+        here = f"{where}:{number}"
+        if match[0].strip():
+            try:
+                yield here, _object(match[0], here, error)
+            except LoraevalError as cause:
+                yield here, cause
+
+
+def _object(line: str, here: str, error: type[LoraevalError]) -> dict[str, Any]:
+    if len(line) > MAX_LINE_BYTES:
+        raise error(f"{here}: a line of more than {MAX_LINE_BYTES >> 10} KB")
+    if has_raw_bytes(line):
+        raise error(f"{here}: expected UTF-8 text, found other bytes")
+    try:
+        value = json.loads(line)
+    except RecursionError as cause:
+        raise error(f"{here}: nested too deeply") from cause
+    except ValueError as cause:
+        raise error(f"{here}: expected one JSON object a line ({clean(cause)})") from cause
+    if not isinstance(value, dict):
+        raise error(f"{here}: expected a JSON object, found {type(value).__name__}")
+    return value
 
 
 def _of_prompt(row: dict[str, Any], where: str) -> Prompt:

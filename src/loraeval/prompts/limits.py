@@ -16,12 +16,15 @@ MAX_FILE_BYTES = 8 << 20
 MAX_MANIFEST_BYTES = 64 << 20
 """A renders manifest of 50,000 images."""
 MAX_LINE_BYTES = 256 << 10
+MAX_CAPTION_BYTES = 256 << 10
+"""A caption file; only its first line counts."""
 MAX_PROMPTS = 10_000
 MAX_TEXT = 10_000
 """Characters of a prompt; 225 tokens, the most that trainers use, are about 1,500."""
 MAX_ID = 200
 MAX_TAGS = 50
 
+_RAW = re.compile(r"[\udc80-\udcff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 OVERRIDES: dict[str, tuple[type, float, float]] = {
@@ -36,28 +39,38 @@ OVERRIDES: dict[str, tuple[type, float, float]] = {
 
 
 def read_text(
-    path: Path, error: type[LoraevalError] = PromptError, most: int = MAX_FILE_BYTES
+    path: Path,
+    error: type[LoraevalError] = PromptError,
+    most: int = MAX_FILE_BYTES,
+    *,
+    raw: bool = False,
 ) -> str:
     """Return the text of a regular file of at most ``most`` bytes, UTF-8, with or without BOM.
 
     Raises ``error`` naming the file for anything else: missing, a folder or device, too big, not
-    UTF-8.
+    UTF-8. With ``raw`` bytes that are not UTF-8 come through, to be found by ``has_raw_bytes``.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise error(f"{path}: expected a file, found something else")
+            raise error(f"{clean(path)}: expected a file, found something else")
         with path.open("rb") as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as cause:
         raise error(f"{clean(path)}: cannot read the file ({_why(cause)})") from cause
     if len(data) > most:
-        raise error(f"{path}: larger than {most >> 20} MB; split the file")
+        size = f"{most >> 20} MB" if most >> 20 else f"{most >> 10} KB"
+        raise error(f"{clean(path)}: larger than {size}; split the file")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig", "surrogateescape" if raw else "strict")
     except UnicodeDecodeError as cause:
         raise error(
-            f"{path}: expected UTF-8 text, byte {cause.start} is none; save the file as UTF-8"
+            f"{clean(path)}: expected UTF-8 text, byte {cause.start} is none; save it as UTF-8"
         ) from cause
+
+
+def has_raw_bytes(text: str) -> bool:
+    """Say whether ``text`` holds what was not UTF-8 in its file; see ``read_text``."""
+    return _RAW.search(text) is not None
 
 
 def _why(cause: Exception) -> str:
@@ -87,10 +100,10 @@ def check_text(value: object, where: str, what: str = "text", *, empty: bool = F
 def check_id(value: object, where: str) -> str:
     """Return ``value`` if it can name a prompt: one line, and no way out of a folder."""
     name = check_text(value, where, "id")
-    if len(name) > MAX_ID or re.search(r"[\t\r\n\u2028\u2029\\]", name) or name != name.strip():
+    if len(name) > MAX_ID or not name.isprintable() or "\\" in name or name != name.strip():
         raise PromptError(
-            f"{where}: {clean(repr(name))} is no id; use up to {MAX_ID} characters on one line, "
-            "without a backslash or spaces at the ends"
+            f"{where}: {clean(repr(name))} is no id; use up to {MAX_ID} printable characters on "
+            "one line, without a backslash or spaces at the ends"
         )
     if name.startswith("/") or ".." in PurePosixPath(name).parts:
         raise PromptError(f"{where}: {clean(repr(name))} is no id, it reads like a path upwards")

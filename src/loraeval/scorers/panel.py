@@ -2,7 +2,8 @@
 
 ``Panel.score`` turns renders into rows of a scores file. Pictures are opened once, their encoder
 features computed in batches, and every scorer sees the same lattice and cells. A file that cannot
-be read costs its own row only: health 0 with the fault, every other metric unscored.
+be read costs its own row only: health 0 with the fault, every other metric unscored. One that must
+not be opened (``Render.problem``) is unscored altogether.
 """
 
 from __future__ import annotations
@@ -107,7 +108,11 @@ class Panel:
     def _row(self, render: Render, picture: Picture | ImageError) -> ScoreRow:
         scores: dict[str, float | None] = {}
         details: dict[str, Any] = {}
-        if isinstance(picture, ImageError):
+        results: list[tuple[Scorer, list[Score]]]
+        if render.problem is not None:
+            why = f"the image is not read: {render.problem}"
+            results = [(s, [Score.unscored(m.name, why) for m in s.metrics]) for s in self.scorers]
+        elif isinstance(picture, ImageError):
             results = [(scorer, _unreadable(scorer, picture)) for scorer in self.scorers]
         else:
             base = self._base(render)
@@ -119,7 +124,10 @@ class Panel:
                 encoder=self.encoder,
                 base=base,
             )
-            results = [(scorer, scorer.score(picture, context)) for scorer in self.scorers]
+            results = [
+                (scorer, [_with_cause(score, render) for score in scorer.score(picture, context)])
+                for scorer in self.scorers
+            ]
             if base is not None:
                 details["lora"] = effect_of_lora(picture.rgb, base.rgb)
         for scorer, found in results:
@@ -185,6 +193,8 @@ def _batches(renders: Iterable[Render]) -> Iterator[list[tuple[Render, Picture |
 
 
 def _open(render: Render) -> Picture | ImageError:
+    if render.problem is not None:
+        return ImageError(render.problem)
     try:
         return open_picture(render.image, render.name)
     except ImageError as error:
@@ -204,6 +214,15 @@ def _unreadable(scorer: Scorer, error: ImageError) -> list[Score]:
         else Score.unscored(metric.name, f"the image cannot be read: {error}")
         for metric in scorer.metrics
     ]
+
+
+def _with_cause(score: Score, render: Render) -> Score:
+    """Add why there is no prompt to the reason of a score that lacks one for that."""
+    if score.reason is None or render.prompt_problem is None or "the prompt" not in score.reason:
+        return score
+    return Score.unscored(
+        score.metric, f"{score.reason}: {render.prompt_problem}", **dict(score.details)
+    )
 
 
 def _details(found: Sequence[Score]) -> dict[str, Any]:

@@ -9,15 +9,17 @@ manifest and stay within its folder.
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from loraeval.errors import PromptError, ScoresError
+from loraeval.errors import LoraevalError, PromptError, ScoresError
 from loraeval.prompts.building import build_prompt
-from loraeval.prompts.json_lines import objects
+from loraeval.prompts.json_lines import each_object
 from loraeval.prompts.kohya_folder import IMAGE_SUFFIXES
 from loraeval.prompts.limits import MAX_ID, MAX_MANIFEST_BYTES, check_id, clean, read_text
 from loraeval.records import Prompt, PromptSet, Render
+from loraeval.sources.problems import NOWHERE, file_problem, nameless
 
 _TEXT = (str, type(None))
 _WHOLE = (int, type(None))
@@ -39,40 +41,113 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "recipe": _TEXT,
 }
 """The keys of a line and their types; further keys are ignored unless they look like a typo."""
+UNKNOWN_RUN = "unknown"
+"""The run of a row that does not say one: a broken line."""
+
+MAX_REFUSED = 1000
+"""A manifest with more rows that cannot be used is refused: its images lie elsewhere, or it is no
+manifest."""
+
 _LARGEST = {"epoch": 10**9, "seed": 2**64 - 1, "width": 1 << 16, "height": 1 << 16}
 
 
 def read_renders(path: Path, prompts: PromptSet | None = None) -> list[Render]:
     """Return the renders of a manifest in its order; ``prompts`` may hold the prompts' texts.
 
-    Raises ``ScoresError`` naming file and line for a row that is none, an image that is missing,
-    named twice or outside the manifest's folder, a prompt that is not in ``prompts`` or not the
-    same there; ``ScoresError`` for an empty manifest.
+    A row that cannot be used (no JSON object, an image that is missing, named twice or outside the
+    manifest's folder, a prompt that is not in ``prompts`` or not the same there) becomes a render
+    with a ``problem`` that names file and line; what it says of run, epoch and prompt is kept where
+    that can be read, else the run is ``UNKNOWN_RUN``. Raises ``ScoresError`` for a manifest that is
+    empty, has no row to use, or more than ``MAX_REFUSED`` that are none.
     """
     known = prompts.by_id() if prompts is not None else None
     root = path.parent.resolve()
-    text = read_text(path, ScoresError, MAX_MANIFEST_BYTES)
+    text = read_text(path, ScoresError, MAX_MANIFEST_BYTES, raw=True)
     renders: dict[str, Render] = {}
-    for where, row in objects(text, clean(path), ScoresError):
-        _check(row, where)
-        name = _inside(row["image"], where)
-        if name in renders:
-            raise ScoresError(f"{where}: image {clean(name)} stands in the manifest twice")
-        renders[name] = Render(
-            image=_file(path.parent / name, root, name, where),
-            name=name,
-            run=row["run"],
-            prompt=_prompt(row, known, name, where),
-            checkpoint=row.get("checkpoint"),
-            epoch=row.get("epoch"),
-            seed=row.get("seed"),
-            width=row.get("width"),
-            height=row.get("height"),
-            recipe=row.get("recipe"),
-        )
+    refused: list[ScoresError] = []
+    for where, row in each_object(text, clean(path), ScoresError):
+        try:
+            if isinstance(row, LoraevalError):
+                raise row
+            render = _render(row, known, path.parent, root, where)
+            if render.name in renders:
+                raise ScoresError(f"{where}: image {render.name} stands in the manifest twice")
+        except ScoresError as error:
+            refused.append(error)
+            if len(refused) > MAX_REFUSED:
+                raise ScoresError(
+                    f"{clean(path)}: more than {MAX_REFUSED} rows cannot be used (first: "
+                    f"{refused[0]})"
+                ) from error
+            line = f"{clean(path.name)}:{where.rpartition(':')[2]}"
+            render = _refused(row if isinstance(row, dict) else {}, known, line, str(error))
+            if render.name in renders:
+                render = replace(render, name=line)
+        renders[render.name] = render
     if not renders:
         raise ScoresError(f"{clean(path)}: expected at least one image, found none")
+    if len(refused) == len(renders):
+        more = f" ({len(refused)} rows are like that)" if refused[1:] else ""
+        raise ScoresError(f"{refused[0]}{more}") from refused[0]
     return list(renders.values())
+
+
+def _render(
+    row: dict[str, Any], known: dict[str, Prompt] | None, folder: Path, root: Path, where: str
+) -> Render:
+    _check(row, where)
+    name = _inside(row["image"], where)
+    if (problem := file_problem(folder / name, root)) is not None:
+        raise ScoresError(f"{where}: image {clean(name)}: {problem}")
+    return Render(
+        image=folder / name,
+        name=name,
+        run=row["run"],
+        prompt=_prompt(row, known, name, where),
+        checkpoint=row.get("checkpoint"),
+        epoch=row.get("epoch"),
+        seed=row.get("seed"),
+        width=row.get("width"),
+        height=row.get("height"),
+        recipe=row.get("recipe"),
+    )
+
+
+def _refused(
+    row: dict[str, Any], known: dict[str, Prompt] | None, line: str, problem: str
+) -> Render:
+    """Return the render that stands for a row that cannot be used, under its image's name where
+    that is one, else under the name of its line.
+    """
+
+    def kept(key: str) -> Any:
+        if key not in row:
+            return None
+        try:
+            _check({"image": "", "run": "x", key: row[key]}, line)
+        except ScoresError:
+            return None
+        return row[key]
+
+    try:
+        name = _inside(str(row.get("image", "")), line)
+    except ScoresError:
+        name = line
+    try:
+        prompt = _prompt(row, known, name, line) if row else nameless(line, line)
+    except ScoresError:
+        prompt = nameless(line, line)
+    return Render(
+        image=NOWHERE,
+        name=name,
+        run=kept("run") or UNKNOWN_RUN,
+        prompt=prompt,
+        checkpoint=kept("checkpoint"),
+        epoch=kept("epoch"),
+        seed=kept("seed"),
+        recipe=kept("recipe"),
+        problem=problem,
+    )
 
 
 def _check(row: dict[str, Any], where: str) -> None:
@@ -121,19 +196,6 @@ def _inside(image: str, where: str) -> str:
             f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
     return name
-
-
-def _file(path: Path, root: Path, name: str, where: str) -> Path:
-    try:
-        found = path.is_file()
-        inside = path.resolve().is_relative_to(root)
-    except (OSError, ValueError, RuntimeError):  # a name too long, links in a ring
-        found = inside = False
-    if not found:
-        raise ScoresError(f"{where}: image {clean(name)} is not there, relative to the manifest")
-    if not inside:
-        raise ScoresError(f"{where}: image {clean(name)} links out of the manifest's folder")
-    return path
 
 
 def _prompt(row: dict[str, Any], known: dict[str, Prompt] | None, name: str, where: str) -> Prompt:
