@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import resource
 import struct
@@ -167,19 +168,23 @@ def hostile_folder(folder: Path) -> dict[str, str]:
     good.save(folder / "good.png")
     (folder / "good.txt").write_text(scene(3).caption)
     whole = (folder / "good.png").read_bytes()
-    gif = io.BytesIO()
-    good.save(gif, "GIF", save_all=True, append_images=[Image.new("RGB", good.size, "red")])
+    gif, webp = io.BytesIO(), io.BytesIO()
+    more = {"save_all": True, "append_images": [Image.new("RGB", good.size, "red")]}
+    good.save(gif, "GIF", **more)
+    good.save(webp, "WEBP", **more)
     text = PngImagePlugin.PngInfo()
     text.add_text("bomb", "x" * 4_000_000, zip=True)
     bombed = io.BytesIO()
     good.save(bombed, "PNG", pnginfo=text)
     files = {
         "animated.gif": (gif.getvalue(), "several frames"),
+        "animated.webp": (webp.getvalue(), "several frames"),
         "bomb.png": (png((60_000, 60_000), b""), "pixels"),
         "cut.png": (whole[: len(whole) // 2], "cut off"),
         "empty.png": (b"", "no bytes"),
         "long.png": (png((16_385, 8), b""), "pixels"),
         "not.png": (b"<svg onload='alert(1)'/>", "something else"),
+        "row.png": (png((100_000, 1)), "pixels"),
         "text.png": (bombed.getvalue(), "broken"),
         "tiny.png": (png((1, 1)), "too few"),
         "wide.png": (png((5_000, 5_000)), "pixels"),
@@ -191,9 +196,24 @@ def hostile_folder(folder: Path) -> dict[str, str]:
     return {name: fault for name, (_, fault) in files.items()}
 
 
+def refused_files(folder: Path) -> dict[str, str]:
+    """Put what must not be opened into ``folder``; return the reason of each."""
+    os.mkfifo(folder / "pipe.png")
+    (folder / "folder.png").mkdir()
+    (folder / "dangling.png").symlink_to("absent.png")
+    (folder / "passwd.png").symlink_to("/etc/passwd")
+    (folder / "zero.png").symlink_to("/dev/zero")
+    return {"pipe.png": "found a pipe", "folder.png": "found a folder",
+            "dangling.png": "not there", "passwd.png": "links out",
+            "zero.png": "links out"}  # fmt: skip
+
+
 def test_one_bad_image_costs_its_own_row_only(tmp_path: Path) -> None:
     """In a process of its own: memory stays bounded, each fault is named, the good one scored."""
     faults = hostile_folder(tmp_path / "images")
+    refused = refused_files(tmp_path / "images")
+    deep = np.random.default_rng(1).integers(0, 1 << 16, (64, 64)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "images" / "deep.png")
     out = tmp_path / "scores.jsonl"
     code = (
         "import sys; from loraeval.cli import main; code = main(sys.argv[1:]);"
@@ -207,9 +227,16 @@ def test_one_bad_image_costs_its_own_row_only(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[-1]) < 300, "MB at most"
     rows = {row.image: row for row in read_scores(out)}
-    assert set(rows) == {*faults, "good.png"}
+    assert set(rows) == {*faults, *refused, "good.png", "deep.png"}
     assert rows["good.png"].scores["health"] == 1.0
     assert rows["good.png"].scores["palette"] is not None
+    assert rows["deep.png"].scores["health"] is not None, "16 bits a channel are read"
+    for name, words in refused.items():
+        assert set(rows[name].scores.values()) == {None}, name
+        assert words in rows[name].details["health"]["reason"]
+    said = [line for line in done.stderr.splitlines() if "not read" in line]
+    assert len(said) == 1
+    assert said[0].startswith(f"loraeval: {len(refused)} of {len(rows)} images are not read")
     for name, words in faults.items():
         row = rows[name]
         assert row.scores["health"] == 0.0, name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -191,6 +193,50 @@ def test_a_broken_image_is_named(tmp_path):
     (tmp_path / "3.png").write_bytes(b"GIF89a")
     with pytest.raises(ImageError, match=r"3\.png"):
         ReferenceSet.from_folder(tmp_path, ENCODER)
+
+
+def test_what_cannot_be_read_is_left_out_and_told(tmp_path, folder, reference):
+    for path in folder.glob("*.png"):
+        (tmp_path / path.name).symlink_to(path)  # the user's own folder: its links are followed
+    whole = (folder / "p00.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "dangling.png").symlink_to("absent")
+    (tmp_path / "passwd.png").symlink_to("/etc/passwd")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.png")
+    told = []
+    found = ReferenceSet.from_folder(tmp_path, ENCODER, unreadable=told.append)
+    assert found.names == reference.names
+    assert np.array_equal(found.features, reference.features)
+    assert [str(error).split(":")[0] for error in told] == [
+        "cut.png", "dangling.png", "empty.png", "folder.png", "passwd.png", "pipe.png", "zero.png"
+    ]  # fmt: skip
+    assert "root:" not in str(told)
+
+
+def test_names_of_bytes_and_escapes_can_be_written_and_shown(tmp_path, folder):
+    for number, path in enumerate(sorted(folder.glob("p*.png"))[:MINIMUM]):
+        name = os.fsdecode(b"\xff\x1b[2J%d.png" % number)
+        (tmp_path / name).write_bytes(path.read_bytes())
+    found = ReferenceSet.from_folder(tmp_path, ENCODER)
+    assert all(name.isprintable() for name in found.names)
+    assert ReferenceSet.from_json(found.to_json().encode().decode()).names == found.names
+
+
+def test_large_reference_images_are_not_held_sixteen_at_a_time():
+    held = []
+
+    class Counting(Edges):
+        def embed_images(self, images):
+            held.append(sum(image.nbytes for image in images))
+            return super().embed_images(images)
+
+    large = ((str(n), np.full((3000, 3000, 3), 40 * n, np.uint8)) for n in range(MINIMUM))
+    with contextlib.suppress(InputError):
+        ReferenceSet.from_images(large, Counting(), lattice=(24, 24))
+    assert max(held) <= 2 * 48_000_000
 
 
 def test_another_encoder_is_refused(reference):

@@ -14,6 +14,7 @@ from loraeval.records import Render, ScoreRow
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
+    from loraeval.errors import ImageError
     from loraeval.images.picture import Picture
     from loraeval.scorers.encoders import Encoder
     from loraeval.scorers.panel import Panel
@@ -147,9 +148,19 @@ def _reference(
             )
         if encoder is not None:
             lattice = choice.lattice if isinstance(choice.lattice, tuple) else None
-            return ReferenceSet.from_folder(
-                choice.reference, encoder, progress=not quiet, lattice=lattice
-            )
+            left_out: list[ImageError] = []
+            try:
+                return ReferenceSet.from_folder(
+                    choice.reference,
+                    encoder,
+                    progress=not quiet,
+                    lattice=lattice,
+                    unreadable=left_out.append,
+                )
+            finally:
+                if left_out:
+                    count = f"{len(left_out)} reference images"
+                    say(f"{count} cannot be read and are left out (first: {left_out[0]})", quiet)
     elif baseline is not None and baseline.reference_file is not None:
         return ReferenceSet.from_json(baseline.reference_file.read_text(encoding="utf-8"))
     return None

@@ -99,7 +99,8 @@ def _bytes_of(path: Path, called: str) -> bytes:
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise UnreadableImageError(
-                    "not a file", f"{called}: expected an image file, found a pipe or a device"
+                    "not a file",
+                    f"{called}: expected an image file, found something else",
                 )
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

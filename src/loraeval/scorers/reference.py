@@ -23,9 +23,10 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from loraeval.errors import BaselineError, InputError, StaleError
+from loraeval.errors import BaselineError, ImageError, InputError, StaleError
 from loraeval.images.picture import open_picture, picture_from_array
 from loraeval.images.reading import IMAGE_EXTENSIONS
+from loraeval.prompts.limits import MAX_ID, clean
 from loraeval.scorers.palette import colours_in
 from loraeval.scorers.reference_view import (
     NEIGHBOURS,
@@ -52,6 +53,8 @@ COARSE_SIDE = 32
 
 
 _BATCH = 16
+_BATCH_BYTES = 48 << 20
+"""Bytes of pixels at which a batch is full: few pictures where they are very large."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +102,15 @@ class ReferenceSet:
         encoder: Encoder,
         progress: bool | Callable[[int, int], None] = False,
         lattice: tuple[int, int] | None = None,
+        unreadable: Callable[[ImageError], object] | None = None,
     ) -> ReferenceSet:
         """Build a reference from the images in ``folder`` (not below it), in name order.
 
         ``lattice`` = (columns, rows) is the style's pixel grid, on which colours are counted as
         in the renders; without one each image's own is estimated.
-        ``progress`` true shows a bar on a terminal; a function gets (done, total). Raises
-        ``InputError`` for fewer than ``MINIMUM`` images, ``ImageError`` for an unreadable one.
+        ``progress`` true shows a bar on a terminal; a function gets (done, total). An image that
+        cannot be read is told to ``unreadable`` and left out; without that function it raises its
+        ``ImageError``. Raises ``InputError`` for fewer than ``MINIMUM`` images.
         """
         if not folder.is_dir():
             raise InputError(f"{folder}: expected a folder of reference images, found none")
@@ -118,7 +123,7 @@ class ReferenceSet:
             raise InputError(
                 f"{folder}: expected at least {MINIMUM} reference images, found {len(paths)}"
             )
-        images = ((path.stem, open_picture(path, path.name).rgb) for path in paths)
+        images = _readable(paths, unreadable)
         return cls.from_images(images, encoder, progress, len(paths), lattice)
 
     @classmethod
@@ -207,6 +212,18 @@ class ReferenceSet:
         return cls(encoder, names, detail, coarse, counts)
 
 
+def _readable(
+    paths: Iterable[Path], unreadable: Callable[[ImageError], object] | None
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    for path in paths:
+        try:
+            yield clean(path.stem, MAX_ID), open_picture(path, clean(path.name)).rgb
+        except ImageError as error:
+            if unreadable is None:
+                raise
+            unreadable(error)
+
+
 def _colour_counts(held: object, images: int) -> tuple[int, ...]:
     """Return the counts as read: none, or one of at least 1 for each image."""
     if not isinstance(held, list) or len(held) not in (0, images):
@@ -256,7 +273,7 @@ def _embed_both(
     for name, image in images:
         names.append(name)
         batch.append(image)
-        if len(batch) == _BATCH:
+        if len(batch) == _BATCH or sum(held.nbytes for held in batch) >= _BATCH_BYTES:
             flush()
     flush()
     if not names:
