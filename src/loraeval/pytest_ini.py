@@ -1,9 +1,10 @@
-"""The user's ini settings where pytest itself found no configuration file.
+"""The user's ini settings where pytest itself found none of the project's configuration files.
 
 pytest looks for its configuration above the paths on its command line, and at that time takes the
 value of a plugin's option (``--checkpoint /data/run.safetensors``) for such a path. A checkpoint
-outside the project would then cost the project's ``lora_*`` settings. So where pytest found no
-file, the one at or above the working directory is read for ours. Standard library only.
+outside the project would then cost the project's ``lora_*`` settings, or bring those of the project
+that it lies in. So there the file at or above the working directory is read for ours. Standard
+library only.
 """
 
 from __future__ import annotations

@@ -62,12 +62,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def setting(config: pytest.Config, name: str) -> str | None:
     """Return option ``--lora-NAME``, else the ini value, else None."""
     key = f"lora_{name.replace('-', '_')}"
-    value = config.getoption(key) or config.getini(key)
-    if not value and config.inipath is None:
+    value = config.getoption(key)
+    if not value and _strange_ini(config):
         from loraeval.pytest_ini import settings_above
 
         value = settings_above(config.invocation_params.dir).get(key)
+    elif not value:
+        value = config.getini(key)
     return str(value) if value else None
+
+
+def _strange_ini(config: pytest.Config) -> bool:
+    """Whether pytest has no ini file, or one from above a checkpoint in somebody else's project.
+
+    ``-c``, ``--rootdir`` and test paths on the command line are the user's own choice of a file.
+    """
+    if config.inipath is None:
+        return True
+    chosen = config.getoption("inifilename") or config.getoption("rootdir")
+    if chosen or config.args_source is pytest.Config.ArgsSource.ARGS:
+        return False
+    here = config.invocation_params.dir
+    return config.inipath.parent not in (here, *here.parents)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -159,6 +175,7 @@ def pytest_collection_modifyitems(
     from loraeval.errors import LoraevalError
 
     try:
+        _check_report(config)
         for checkpoint in _shared_run(config).checkpoint_names():
             node = CheckpointNode.from_parent(
                 session, name=checkpoint, nodeid=checkpoint, path=config.rootpath
@@ -166,6 +183,14 @@ def pytest_collection_modifyitems(
             items.extend(session.genitems(node))
     except LoraevalError as error:
         raise pytest.UsageError(f"loraeval: {error}") from None
+
+
+def _check_report(config: pytest.Config) -> None:
+    folder = setting(config, "report")
+    if folder is not None:
+        from loraeval.commands.options import check_out
+
+        check_out(config.invocation_params.dir / folder, folder=True, option="--lora-report")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -191,8 +216,21 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
         terminalreporter.write_line(line)
     folder = setting(config, "report")
     if folder is not None:
-        page = _shared_run(config).write_report(Path(config.invocation_params.dir) / folder)
-        terminalreporter.write_line(f"report: {page}")
+        terminalreporter.write_line(_write_report(config, folder))
+
+
+def _write_report(config: pytest.Config, folder: str) -> str:
+    """Write the report; return the line that says where, or why not: a summary never breaks."""
+    from loraeval.errors import LoraevalError
+
+    place = Path(config.invocation_params.dir) / folder
+    try:
+        return f"report: {_shared_run(config).write_report(place)}"
+    except OSError as error:
+        why = f"{error.strerror}; choose another folder with --lora-report"
+        return f"report: not written, {error.filename or place}: {why}"
+    except LoraevalError as error:
+        return f"report: not written, {error}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -46,7 +46,15 @@ def test_formats_that_are_rendered(
         check_loadable(anatomy, other)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", ["dora", "loha", "lokr", "oft", "glora", "ia3", "full"])
+@pytest.mark.parametrize("kind", ["dora", "loha", "lokr"])
+def test_lycoris_kinds_that_are_merged(tmp_path: Path, kind: str) -> None:
+    path = write_lora(tmp_path / "a.safetensors", rank=2, format=kind, **SMALL)  # type: ignore[arg-type]
+    anatomy = read_anatomy(path)
+    assert (anatomy.format, anatomy.family, anatomy.unsupported) == (kind, "sd15", ())
+    check_loadable(anatomy, "sd15")
+
+
+@pytest.mark.parametrize("kind", ["oft", "glora", "ia3", "full"])
 def test_formats_that_are_refused_by_the_keys_that_betray_them(tmp_path: Path, kind: str) -> None:
     path = write_lora(tmp_path / "a.safetensors", rank=2, format=kind, **SMALL)  # type: ignore[arg-type]
     anatomy = read_anatomy(path)

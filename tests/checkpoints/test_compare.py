@@ -23,6 +23,7 @@ from loraeval.checkpoints.show import (
     plan_text,
 )
 from loraeval.checkpoints.sizes import data_bytes, size_candidates
+from loraeval.checkpoints.truths import truths_of
 from loraeval.cli import main
 from loraeval.errors import UsageError
 from loraeval.testing.kohya_files import write_lora
@@ -276,7 +277,7 @@ def test_commands(repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         (["params", a, "--plan"], "two runs"),
         (["params", a, b, "--script", "5=x.sh"], "2 runs"),
         (["params", a, b, "--plan", "--tflops", "nan"], "positive"),
-        (["inspect", a], "not a usable safetensors"),
+        (["inspect", a], "found a text file"),
     ]:
         assert main(words) == 2
         error = capsys.readouterr().err
@@ -344,3 +345,46 @@ def test_inspect_of_a_1_8_gb_file_reads_a_little_of_it(repo: Path, tmp_path: Pat
     seconds, kilobytes = done.stdout.split()[-2:]
     assert int(kilobytes) < 100_000
     assert float(seconds) < 1.5  # 0.2 s on a quiet core
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said"), [("cosine", False), ("cosine_with_restarts", True), ("linear", False)]
+)
+def test_only_a_restart_is_called_one(tmp_path: Path, scheduler: str, said: bool) -> None:
+    script = tmp_path / "train.sh"
+    script.write_text(
+        "train_network.py --train_batch_size=2 --max_train_epochs=10 "
+        f"--lr_scheduler={scheduler} --lr_scheduler_num_cycles=3\n"
+    )
+    runs = [training_parameters(script)]
+    (sentence,) = [text for text in truths_of(runs) if "learning-rate factor" in text]
+    assert ("4, 7 just after a restart" in sentence) is said
+    assert ("restart" in sentence) is said
+
+
+def test_dates_and_sizes_have_their_units(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_lora(tmp_path / "x.safetensors", training_started_at=1700000000.5)
+    assert main(["inspect", str(path), "--all"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (started,) = [line for line in lines if line.startswith("  training_started_at")]
+    assert "2023-11-14 22:13 UTC" in started
+    rows = [line for line in lines if line.startswith("  ") and ": " in line]
+    names = [len(line.split()[0]) for line in rows]
+    assert all(line[max(names) + 2] == " " for line in rows)
+    assert any(f"{path.stat().st_size:,} bytes" in line for line in rows)
+
+
+def test_baseline_show_counts_what_was_given(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repo)
+    assert main(["baseline", "show", "SD15_PERFECT"]) == 0
+    said = capsys.readouterr().out
+    tree = json.loads((repo / "baselines" / "SD15_PERFECT" / "parameters.json").read_text())
+    sources = [entry["source"] for entry in tree["values"].values()]
+    given = sum(source not in ("default", "not stored") for source in sources)
+    assert given > 30
+    assert f"training parameters: {given} given, {sources.count('default')} at sd-scripts'" in said
+    assert "reference features in reference.json" in said

@@ -110,6 +110,21 @@ def test_a_checkpoint_that_is_not_there_stops_the_run(pytester: pytest.Pytester)
     result.stderr.fnmatch_lines(["*absent.safetensors*"])
 
 
+def test_a_report_that_cannot_be_written_stops_the_run_before_any_work(
+    session: pytest.Pytester,
+) -> None:
+    result = session.runpytest("--checkpoint", GOOD, "--lora-report", "tox.ini")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--lora-report: expected a folder, *tox.ini is a file*"])
+
+
+def test_a_report_that_fails_late_costs_one_line_and_no_verdict(session: pytest.Pytester) -> None:
+    words = ["--checkpoint", GOOD, "-k", "health"]
+    result = session.runpytest(*words, "--lora-report", "/proc/loraeval")
+    result.assert_outcomes(passed=1, deselected=2)
+    result.stdout.fnmatch_lines(["report: not written, /proc/loraeval: *--lora-report"])
+
+
 def test_an_undecided_gate_means_what_the_user_chose(session: pytest.Pytester) -> None:
     few = ["--checkpoint", GOOD, "--lora-min-images", "1000", "-k", "palette"]
     session.runpytest(*few).assert_outcomes(failed=1, deselected=2)

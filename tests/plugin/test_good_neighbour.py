@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,19 @@ def test_a_path_outside_the_project_does_not_cost_its_settings(
         "--checkpoint", CHECKPOINT, "--lora-renders", str(world.manifest), "-k", "health"
     )
     result.assert_outcomes(passed=1, deselected=2)
+
+
+def test_a_path_in_another_project_does_not_bring_its_settings(
+    pytester: pytest.Pytester, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange, own = pytester.mkdir("strange"), pytester.mkdir("own")
+    (strange / "pytest.ini").write_text("[pytest]\nlora_baseline = nowhere\n")
+    (strange / CHECKPOINT).write_bytes(b"")
+    settings = f"[pytest]\nlora_baseline = {world.baselines / 'golden'}\nlora_encoder = none\n"
+    (own / "pytest.ini").write_text(settings)
+    monkeypatch.chdir(own)
+    words = ["--checkpoint", f"../strange/{CHECKPOINT}", "--lora-renders", str(world.manifest)]
+    done = pytester.run(sys.executable, "-m", "pytest", *words, "-k", "health")
+    done.assert_outcomes(passed=1, deselected=2)
+    named = pytester.run(sys.executable, "-m", "pytest", *words, "-c", "../strange/pytest.ini")
+    named.stdout.fnmatch_lines(["*expected a baseline called 'nowhere'*"])

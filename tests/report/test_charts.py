@@ -15,7 +15,7 @@ from loraeval.errors import ScoresError
 from loraeval.records import ScoreRow
 from loraeval.report.chart_theme import chart_config
 from loraeval.report.charts import MIN_SPAN, axis_domain, chart_sentence, epoch_chart
-from loraeval.report.series import epoch_points
+from loraeval.report.series import epoch_points, in_epoch_order
 
 
 def row(epoch, prompt, value, run="R", metric="grid") -> ScoreRow:
@@ -115,7 +115,8 @@ def test_sentence_names_the_marks(study):
     said = chart_sentence(points, study.baseline, study.selection)
     assert said == (
         "Keep epoch 3: it has the highest scores of the series. Mean over 5 prompts an epoch, "
-        "band: 95 % interval of the mean; dashed: baseline GOLD; diamond: epoch 3."
+        "band: 95 % interval of the mean; dashed: baseline GOLD and its interval in grey; "
+        "diamond: epoch 3."
     )
 
 
@@ -133,3 +134,16 @@ def test_marks_stand_out_from_the_ground(dark):
         mark = luminance(config["style"][style]["color"])
         ratio = (max(mark, ground) + 0.05) / (min(mark, ground) + 0.05)
         assert ratio >= 3, style  # WCAG 1.4.11
+
+
+def test_epochs_rise_within_a_run_and_runs_keep_their_order(study):
+    mixed = [*study.rows[::-1]]
+    ordered = in_epoch_order(mixed)
+    assert sorted(map(id, ordered)) == sorted(map(id, mixed))
+    assert [row.run for row in ordered[:1]] == [mixed[0].run]
+    for run in {row.run for row in mixed}:
+        epochs = [row.epoch for row in ordered if row.run == run]
+        assert epochs == sorted(epochs)
+        for epoch in set(epochs):
+            own = [row for row in mixed if (row.run, row.epoch) == (run, epoch)]
+            assert [row for row in ordered if (row.run, row.epoch) == (run, epoch)] == own

@@ -106,6 +106,14 @@ def test_rate_without_images_says_which_option(place, capsys):
     assert "--renders" in capsys.readouterr().err
 
 
+def test_rate_says_which_ports_there_are(place, study, capsys):
+    words = ["rate", "scores.jsonl", "--select", "epoch=1", "--against", "epoch=2", "--no-browser"]
+    assert main([*words, "--renders", str(study.images), "--port", "99999"]) == 2
+    said = capsys.readouterr().err
+    assert "--port 99999: cannot be used (ports go from 0 to 65535); leave it out" in said
+    assert said.count("\n") == 1
+
+
 def test_watch_needs_a_folder(place, capsys):
     assert main(["watch", "nowhere", "--baseline", "X"]) == 2
     assert "expected the folder" in capsys.readouterr().err

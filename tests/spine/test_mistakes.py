@@ -48,6 +48,15 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     [
         (("score", "images", "--out", "empty"), "--out: expected a file, empty is a folder"),
         (("score", "images", "--out", "text.txt/x"), "--out text.txt/x: cannot write here"),
+        (("score", "images", "--scorers", "", "--out", "x"), "no scorer is called ''"),
+        (("params", "text.txt", "--out", "empty"), "--out: expected a file, empty is a folder"),
+        (("inspect", "text.txt"), "expected a safetensors file, found a text file"),
+        (("inspect", "nowhere"), "cannot read the checkpoint (No such file or directory); name a"),
+        (("rate", "scores.jsonl", "--against", "run=nobody"), "--against 'run=nobody' matches no"),
+        (
+            ("rate", "scores.jsonl", "--against", "run=images", "--select", "epoch=9"),
+            "--select 'epoch=9' matches no row; the runs there are: images",
+        ),
         (("chart", "--scores", "scores.jsonl", "--out", "text.txt"), "text.txt is a file"),
         (("report", "--scores", "scores.jsonl", "--out", "text.txt"), "text.txt is a file"),
         (("report", "--scores", "scores.jsonl", "--out", "o", "--renders", "no"), "--renders: exp"),
@@ -88,7 +97,7 @@ def test_a_place_that_takes_no_folder_is_one_sentence(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["score", "images", "--scorers", "health", "--out", "/proc/no/scores.jsonl"]
-    assert "/proc/no: cannot write here" in refusal(capsys, *words)
+    assert "/proc/no/scores.jsonl: cannot write here" in refusal(capsys, *words)
 
 
 def test_a_damaged_checkpoint_is_refused_before_anything_is_loaded(

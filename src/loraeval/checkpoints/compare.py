@@ -17,7 +17,7 @@ from loraeval.checkpoints.literature import EVIDENCE, Evidence
 from loraeval.checkpoints.parameters import Parameters, ParameterValue
 from loraeval.checkpoints.table import GROUPS, ParameterSpec, parameter_table
 from loraeval.checkpoints.truths import truths_of
-from loraeval.checkpoints.values import Value, number, same, shown
+from loraeval.checkpoints.values import Value, number, same, shown, shown_as
 from loraeval.errors import UsageError
 
 Effect = Literal["same", "effective", "inert", "storage", "unknown"]
@@ -128,10 +128,10 @@ def shown_value(entry: ParameterValue, name: str = "") -> str:
     """Return a value for a table: ``?`` where it is not known, ``? (64?)`` with a claim, and what
     "not given" means where that is a number.
     """
-    text = shown(entry.value) if entry.known else "?"
+    text = shown_as(name, entry.value) if entry.known else "?"
     if entry.known and entry.value is None and name in _MEANS:
         text = f"– ({_MEANS[name]})"
-    others = [shown(claim.value) for claim in entry.conflicts]
+    others = [shown_as(name, claim.value) for claim in entry.conflicts]
     return text + (f" ({', '.join(f'{other}?' for other in others)})" if others else "")
 
 

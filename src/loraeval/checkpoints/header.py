@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 from loraeval.checkpoints.dtypes import ITEM_BYTES, NUMPY, STRUCT
 from loraeval.checkpoints.escaping import plain
+from loraeval.checkpoints.strangers import stranger
 from loraeval.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -36,14 +37,6 @@ MAX_STRINGS = 500_000
 
 CHUNK_BYTES = 1 << 20
 """Whole-file reads go through a buffer of this size."""
-
-_STRANGERS = (
-    (b"PK\x03\x04", "a pickled checkpoint (zip), which can run code when it is loaded"),
-    (b"\x80\x02", "a pickled checkpoint, which can run code when it is loaded"),
-    (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with: git lfs pull"),
-    (b"GGUF", "a GGUF file"),
-    (b"<", "a web page or XML; the download was not the file itself"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +181,7 @@ def _open(path: Path) -> BinaryIO:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CheckpointError(
-            f"{plain(path)}: cannot read the checkpoint ({plain(reason)})"
+            f"{plain(path)}: cannot read the checkpoint ({plain(reason)}); name a LoRA file"
         ) from error
 
 
@@ -197,12 +190,11 @@ def _refuse(path: Path, reason: str) -> NoReturn:
 
 
 def _check_start(path: Path, head: bytes, size: int, length: int) -> None:
-    for magic, what in _STRANGERS:
-        if head.startswith(magic):
-            raise CheckpointError(
-                f"{plain(path)}: expected a safetensors file, found {what}; "
-                "only .safetensors is read"
-            )
+    what = stranger(head)
+    if what is not None:
+        raise CheckpointError(
+            f"{plain(path)}: expected a safetensors file, found {what}; only .safetensors is read"
+        )
     if size < 8:
         _refuse(path, f"it has {size} bytes, the format needs at least 8")
     if length > size - 8:

@@ -16,8 +16,9 @@ from pathlib import Path
 from statistics import mode
 
 from loraeval.checkpoints.escaping import plain
-from loraeval.checkpoints.header import Header, data_sha256, read_header
+from loraeval.checkpoints.header import Header, read_header
 from loraeval.checkpoints.naming import split_key
+from loraeval.checkpoints.same_weights import same_weights
 from loraeval.errors import CheckpointError
 
 _STEP = re.compile(r"^(?P<stem>.*?)-step(?P<step>\d{8})$")
@@ -42,7 +43,8 @@ class SeriesCheckpoint:
 @dataclass(frozen=True, slots=True)
 class Series:
     """One run in training order. ``gaps`` are the epochs missing between those that are there and
-    up to the run's last, ``warnings`` sentences on what a person should look at.
+    up to the run's last, ``warnings`` sentences on what a person should look at, ``missing`` those
+    of them that speak of files which are not there.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Series:
     gaps: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     epochs: int | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -185,14 +188,17 @@ def _series(members: list[_File], names: Counter[str], skipped: Sequence[str]) -
         last.epoch = highest + 1  # a file for every epoch, and the last without its number
     ordered = sorted(members, key=lambda file: _order(file, last))
     name = _name(members)
-    duplicates = dict(_duplicates(ordered))
-    warnings = [*skipped, *duplicates.values(), *_doubts(ordered, name, names, epochs, last)]
+    duplicates = dict(same_weights([file.header for file in ordered]))
+    warnings = [*skipped, *duplicates.values(), *_doubts(ordered, name, names, epochs)]
+    missing = []
+    if last is None and (epochs or len(ordered) > 1):
+        missing.append(f"{name}: the file of the last epoch is missing")
     kept = [file for file in ordered if file.path not in duplicates]
     saved = sorted({f.epoch for f in kept if f.epoch is not None and not _is_step_save(f)})
     gaps = _gaps(saved, epochs)
     if gaps:
         shown = ", ".join(map(str, gaps[:8])) + (" …" if len(gaps) > 8 else "")
-        warnings.append(f"{name}: no file for epoch {shown}")
+        missing.append(f"{name}: no file for epoch {shown}")
     return Series(
         name,
         tuple(
@@ -200,8 +206,9 @@ def _series(members: list[_File], names: Counter[str], skipped: Sequence[str]) -
             for file in kept
         ),
         gaps,
-        tuple(warnings),
+        tuple(warnings + missing),
         epochs,
+        tuple(missing),
     )
 
 
@@ -245,27 +252,8 @@ def _gaps(saved: Sequence[int], epochs: int | None) -> tuple[int, ...]:
     return tuple(sorted((due | ({epochs} if epochs else set())) - set(saved)))
 
 
-def _duplicates(files: Sequence[_File]) -> Iterator[tuple[Path, str]]:
-    """Yield files whose weights are those of an earlier file in the order.
-
-    Recorded hashes are compared, and recomputed before a file is called a duplicate.
-    """
-    seen: dict[tuple[int, str], list[_File]] = {}
-    for file in files:
-        recorded = file.header.metadata.get("sshs_model_hash", "")
-        for other in seen.get((file.header.data_bytes, recorded), []):
-            if data_sha256(file.header) == data_sha256(other.header):
-                yield (
-                    file.path,
-                    f"{plain(file.path.name)} holds the same weights as {plain(other.path.name)}",
-                )
-                break
-        else:
-            seen.setdefault((file.header.data_bytes, recorded), []).append(file)
-
-
 def _doubts(
-    files: Sequence[_File], name: str, names: Counter[str], epochs: int | None, last: _File | None
+    files: Sequence[_File], name: str, names: Counter[str], epochs: int | None
 ) -> Iterator[str]:
     if names[name] > 1:
         yield f"{name}: {names[name]} training sessions carry this name; they are kept apart"
@@ -273,8 +261,6 @@ def _doubts(
         yield f"{name}: the files disagree on the number of epochs"
     if len({frozenset((i.name, i.shape) for i in f.header.tensors.values()) for f in files}) > 1:
         yield f"{name}: the files differ in modules or ranks; they may not be one run"
-    if last is None and (epochs or len(files) > 1):
-        yield f"{name}: the file of the last epoch is missing"
 
 
 def describe_position(path: Path, metadata: Mapping[str, str]) -> str | None:

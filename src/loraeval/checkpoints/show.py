@@ -138,7 +138,7 @@ def plan_text(plan: Sequence[Experiment]) -> str:
         return "# No single change is left to try: no effective difference has two known values.\n"
     lines: list[str] = []
     for number, item in enumerate(plan, 1):
-        cost = "not known" if item.gpu_hours is None else f"about {item.gpu_hours:.1f} GPU-hours"
+        cost = "not known" if item.gpu_hours is None else f"{_hours(item.gpu_hours)} GPU-hours"
         lines += [
             f"# Experiment {number}: {plain(item.change, 300)}",
             f"# Shows: {plain(item.shows, 600)}",
@@ -147,6 +147,10 @@ def plan_text(plan: Sequence[Experiment]) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _hours(hours: float) -> str:
+    return "less than 0.1" if hours < 0.05 else f"about {hours:.1f}"
 
 
 def _chosen(comparison: ParameterComparison, *, everything: bool) -> list[Row]:

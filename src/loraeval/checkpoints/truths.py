@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from loraeval.checkpoints.parameters import Parameters
 from loraeval.checkpoints.schedule import epoch_factors, steps_of
@@ -51,15 +52,18 @@ def _steps(runs: Sequence[Parameters]) -> Iterator[str]:
 
 
 def _schedules(runs: Sequence[Parameters]) -> Iterator[str]:
-    said: dict[tuple[float, ...], list[str]] = {}
+    said: dict[tuple[bool, tuple[float, ...]], list[str]] = {}
     for run in runs:
         factors = epoch_factors(run)
         if factors and len({round(f, 3) for f in factors}) > 1:
-            said.setdefault(tuple(factors), []).append(run.name)
-    for values, names in said.items():
+            restarts = run["lr_scheduler"] == "cosine_with_restarts"
+            said.setdefault((restarts, tuple(factors)), []).append(run.name)
+    for (restarts, values), names in said.items():
         shown_factors = " ".join(f"{value:.2f}" for value in values[:20])
         low = [str(i) for i, v in enumerate(values, 1) if v < 0.15]
-        high = [str(i) for i, v in enumerate(values, 1) if v > 0.85]
+        # A rise is a restart; the first epoch's high factor is none.
+        rises = pairwise(values)
+        high = [str(i) for i, (a, b) in enumerate(rises, 2) if restarts and b > max(a, 0.85)]
         yield (
             f"{', '.join(names)}: learning-rate factor at the end of epochs 1 to {len(values)}: "
             f"{shown_factors}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from loraeval.checkpoints.table import spec_of
@@ -98,6 +99,20 @@ def shown(value: Value) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return str(value)
+
+
+def shown_as(name: str, value: Value) -> str:
+    """Return the value of the parameter ``name`` as tables show it: dates and sizes by their unit.
+
+    >>> shown_as("training_started_at", 1700000000.5), shown_as("file_size", 535520)
+    ('2023-11-14 22:13 UTC', '535,520 bytes')
+    """
+    stamp = number(value)
+    if name in ("training_started_at", "training_finished_at") and stamp and 0 < stamp < 1e11:
+        return f"{datetime.fromtimestamp(stamp, UTC):%Y-%m-%d %H:%M} UTC"
+    if name == "file_size" and isinstance(value, int):
+        return f"{value:,} bytes"
+    return shown(value)
 
 
 def _resolution(raw: object) -> Value:

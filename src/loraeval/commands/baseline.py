@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loraeval.commands.baseline_text import baseline_text, margins_text
 from loraeval.errors import BaselineError, PromptError, UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _freeze(args: argparse.Namespace) -> int:
             "style is gated and no reference features are frozen with it: freeze with "
             "--reference FILE, or give the reference images to every gate"
         )
-    print(_margins_text(new))
+    print(margins_text(new))
     return 0
 
 
@@ -148,36 +149,8 @@ def _show(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_facts(found), indent=1, ensure_ascii=False, allow_nan=False))
         return 0
-    prompts = len({row.prompt_id for row in found.rows})
-    seeds = {row.seed for row in found.rows if row.seed is not None}
-    profile = found.profile
-    lattice = "none" if profile.lattice is None else f"{profile.lattice[0]}x{profile.lattice[1]}"
-    lines = [
-        f"{found.name}: {len(found.rows)} images, {prompts} prompts, {len(seeds)} known seeds",
-        f"profile {profile.name}: lattice {lattice}, reference {profile.reference or 'none'}",
-        f"prompts {found.prompt_digest or 'unknown'}",
-        f"recipe {found.recipe_digest or 'unknown'}",
-        f"encoder {found.encoder or 'none'}",
-        _margins_text(found),
-    ]
-    lines += [f"{key}: {value}" for key, value in found.provenance.items()]
-    if found.parameters:
-        lines.append(f"training parameters: {len(found.parameters)} known")
-    print("\n".join(lines))
+    print(baseline_text(found))
     return 0
-
-
-def _margins_text(baseline: Baseline) -> str:
-    width = max(len(metric) for metric in baseline.profile.gated)
-    lines = []
-    for metric in baseline.profile.gated:
-        values = [v for row in baseline.rows if (v := row.scores.get(metric)) is not None]
-        mean = f"{sum(values) / len(values):.3f}" if values else "-"
-        margin = baseline.margins[metric]
-        accepted = f"{margin:.3f}" if margin else "-"
-        words = baseline.margin_words.get(metric, "")
-        lines.append(f"  {metric:<{width}}  mean {mean}  margin {accepted:>5}  {words}")
-    return "\n".join(lines)
 
 
 def _facts(baseline: Baseline) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from loraeval.baselines import parse_selection, read_baseline, read_profile, select_rows
     from loraeval.gate import gate_rows
     from loraeval.gate.text import verdict_table
+    from loraeval.report.series import in_epoch_order
     from loraeval.scores_file import read_scores
 
     options = _options(args)
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--select '{args.select}' matches no row; the runs there are: {runs}")
         rows = found
     profile = read_profile(args.profile) if args.profile else None
-    verdicts = gate_rows(baseline, rows, options, profile=profile)
+    verdicts = gate_rows(baseline, in_epoch_order(rows), options, profile=profile)
     code = exit_code(verdicts, options)
     if args.json:
         print(json.dumps(_report(verdicts, code), indent=1, ensure_ascii=False, allow_nan=False))

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     lines = list(_anatomy_lines(anatomy))
     if parameters is not None:
-        lines += ["", *parameter_lines(parameters, everything=args.all)]
+        lines += parameter_lines(parameters, everything=args.all)
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
@@ -103,8 +103,8 @@ def _anatomy_lines(anatomy: Anatomy) -> list[str]:
     changed = (("resized", anatomy.resized), ("merged", anatomy.merged))
     lines += [row(name, text) for name, text in changed if text]
     if anatomy.unsupported:
-        lines.append(row("not rendered", f"{len(anatomy.unsupported)} keys that diffusers drops or "
-                         f"refuses, such as {anatomy.unsupported[0]}"))  # fmt: skip
+        lines.append(row("not rendered", f"{len(anatomy.unsupported)} keys of a kind that is not "
+                         f"merged, such as {anatomy.unsupported[0]}"))  # fmt: skip
     if anatomy.unknown_keys:
         lines.append(row("unknown keys", f"{len(anatomy.unknown_keys)}, such as "
                          f"{anatomy.unknown_keys[0]}"))  # fmt: skip
@@ -135,9 +135,10 @@ def parameter_lines(parameters: Parameters, *, everything: bool) -> list[str]:
     from loraeval.checkpoints.escaping import plain
     from loraeval.checkpoints.parameters import SOURCES
     from loraeval.checkpoints.table import GROUPS, spec_of
-    from loraeval.checkpoints.values import shown
+    from loraeval.checkpoints.values import shown_as
 
     lines: list[str] = []
+    width = max((len(name) for name in parameters.values), default=0)
     rows = [(spec_of(name), name, entry) for name, entry in parameters.values.items()]
     for group, title in GROUPS.items():
         chosen = [
@@ -147,11 +148,11 @@ def parameter_lines(parameters: Parameters, *, everything: bool) -> list[str]:
         if chosen:
             lines += ["", title]
         for name, entry in chosen:
-            value = plain(shown(entry.value), 44) if entry.known else "?"
-            lines.append(f"  {name:<28} {value:<30} {entry.source}: {plain(entry.detail, 80)}")
+            value = plain(shown_as(name, entry.value), 44) if entry.known else "?"
+            lines.append(f"  {name:<{width}} {value:<22} {entry.source}: {plain(entry.detail, 80)}")
             for claim in entry.conflicts:
-                told = f"{plain(claim.source)} says {plain(shown(claim.value), 44)}"
-                lines.append(f"  {'':<28} but {told} ({plain(claim.detail)})")
+                told = f"{plain(claim.source)} says {plain(shown_as(name, claim.value), 44)}"
+                lines.append(f"  {'':<{width}} but {told} ({plain(claim.detail)})")
     if parameters.not_stored and not everything:
         lines += ["", f"{SOURCES['not stored']}: " + ", ".join(parameters.not_stored)]
     lines += [f"warning: {plain(text, 300)}" for text in parameters.warnings]

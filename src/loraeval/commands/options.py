@@ -51,7 +51,9 @@ def panel_choice(args: argparse.Namespace) -> PanelChoice:
     """Return the choice that the options of ``add_panel_arguments`` make."""
     from loraeval.evaluation.panels import SCORERS, PanelChoice, parse_lattice
 
-    names = tuple(n.strip() for n in args.scorers.split(",")) if args.scorers else SCORERS
+    names = SCORERS
+    if args.scorers is not None:
+        names = tuple(n.strip() for n in args.scorers.split(","))
     return PanelChoice(
         scorers=names,
         encoder=args.encoder,
@@ -61,19 +63,19 @@ def panel_choice(args: argparse.Namespace) -> PanelChoice:
     )
 
 
-def check_out(path: Path | None, *, folder: bool) -> None:
+def check_out(path: Path | None, *, folder: bool, option: str = "--out") -> None:
     """Raise ``UsageError`` where results cannot be written to ``path``, before any long work."""
     if path is None:
         return
     if folder and path.exists() and not path.is_dir():
-        raise UsageError(f"--out: expected a folder, {path} is a file; choose another place")
+        raise UsageError(f"{option}: expected a folder, {path} is a file; choose another place")
     if not folder and path.is_dir():
-        raise UsageError(f"--out: expected a file, {path} is a folder; name a file in it")
+        raise UsageError(f"{option}: expected a file, {path} is a folder; name a file in it")
     above = path if folder else path.parent
     while not above.exists() and above != above.parent:
         above = above.parent
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {path}: cannot write here ({above} takes no new files)")
+        raise UsageError(f"{option} {path}: cannot write here ({above} takes no new files)")
 
 
 def optional_baseline(name: str | None) -> Baseline | None:

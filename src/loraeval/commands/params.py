@@ -59,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the comparison, or the parameters of a single run; return 0."""
     from loraeval.checkpoints.compare import compare_parameters
     from loraeval.checkpoints.parameters import parameters_json, training_parameters
+    from loraeval.commands.options import check_out
 
+    check_out(args.out, folder=False)
     scripts = _numbered(args.script, len(args.runs), "--script")
     captions = _numbered(args.captions, len(args.runs), "--captions")
     runs = [training_parameters(run, scripts.get(i)) for i, run in enumerate(args.runs)]

@@ -92,10 +92,17 @@ def _sides(
             "rate: expected one thing to compare with, --baseline NAME or --against SELECT"
         )
     own = args.renders or beside
-    chosen = select_rows(rows, parse_selection(args.select)) if args.select else rows
+
+    def selected(option: str, text: str) -> list[ScoreRow]:
+        found = select_rows(rows, parse_selection(text))
+        if not found:
+            runs = ", ".join(sorted({row.run for row in rows}))
+            raise UsageError(f"{option} '{text}' matches no row; the runs there are: {runs}")
+        return found
+
+    chosen = selected("--select", args.select) if args.select else rows
     if args.against is not None:
-        against = select_rows(rows, parse_selection(args.against))
-        return chosen, against, args.baseline_renders or own
+        return chosen, selected("--against", args.against), args.baseline_renders or own
     path = Path(args.baseline)
     if path.is_file():
         return chosen, read_scores(path), args.baseline_renders or path.parent
@@ -128,8 +135,11 @@ def _serve(
     session = RatingSession(pairs, ratings, store, locate, lambda: agreement_text(pairs, ratings))
     try:
         server = RatingServer(session, args.port)
-    except OSError as error:
-        raise UsageError(f"--port {args.port}: cannot be used ({error.strerror})") from error
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or "ports go from 0 to 65535"
+        raise UsageError(
+            f"--port {args.port}: cannot be used ({why}); leave it out to take a free one"
+        ) from error
     with server:
         print(f"open {server.address}\nstop with Ctrl-C; choices are kept in {store}", flush=True)
         if not args.no_browser:

@@ -124,8 +124,9 @@ def _verdicts(rows: Sequence[ScoreRow], baseline: Baseline | None) -> tuple[Verd
     if baseline is None:
         return ()
     from loraeval.gate import GateOptions, gate_rows
+    from loraeval.report.series import in_epoch_order
 
-    return tuple(gate_rows(baseline, list(rows), GateOptions()))
+    return tuple(gate_rows(baseline, in_epoch_order(rows), GateOptions()))
 
 
 def _texts(name: str | None) -> dict[str, str]:

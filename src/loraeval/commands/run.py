@@ -52,13 +52,16 @@ def run(args: argparse.Namespace) -> int:
     """Render, score and, with a baseline, gate; return the worst checkpoint's exit code."""
     from loraeval.checkpoints.header import read_header
     from loraeval.commands.options import optional_baseline
-    from loraeval.evaluation.checkpoints import expand_all
+    from loraeval.evaluation.checkpoints import doubts, expand_all
+    from loraeval.evaluation.panels import say
 
     check_out(args.out, folder=True)
     baseline = optional_baseline(args.baseline)
     paths = expand_all(args.checkpoints, Path.cwd())
     for path in paths.values():
         read_header(path)  # a damaged file is refused before the first image
+    for words in doubts(args.checkpoints, Path.cwd()):
+        say(words)
     return _gate(args, paths, baseline) if baseline is not None else _render_all(args, paths)
 
 

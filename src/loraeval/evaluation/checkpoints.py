@@ -46,6 +46,30 @@ def _unreadable(folder: Path) -> list[Path]:
     return damaged
 
 
+def doubts(texts: Sequence[str], here: Path) -> list[str]:
+    """Return what a person should look at before ``texts`` are taken for the epochs of a run.
+
+    The same weights twice, files that do not fit together, sessions that share a name; for a
+    folder also epochs that are missing, and that it holds more than one run.
+    """
+    from loraeval.checkpoints.series import find_series
+
+    found: list[str] = []
+    for text in dict.fromkeys(texts):
+        path = here / text
+        if path.is_dir():
+            runs = find_series(path)
+            names = list(dict.fromkeys(series.name for series in runs))
+            if len(names) > 1:
+                found.append(f"{text} holds the epochs of {len(names)} runs: {', '.join(names)}")
+            found += [words for series in runs for words in series.warnings]
+    files = [path for text in texts if not (here / text).is_dir() for path in expand(text, here)]
+    if len(files) > 1:
+        for series in find_series(files):
+            found += [words for words in series.warnings if words not in series.missing]
+    return list(dict.fromkeys(found))
+
+
 def expand_all(texts: Sequence[str], here: Path, *, found: bool = False) -> dict[str, Path]:
     """Return every checkpoint named by ``texts``, by its name, in order, none twice.
 

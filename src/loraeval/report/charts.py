@@ -121,7 +121,8 @@ def marks_sentence(
     prompts = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     marks = f"Mean over {prompts} prompts an epoch, band: 95 % interval of the mean"
     if baseline is not None and baseline.means:
-        marks += f"; dashed: baseline {baseline.name}"
+        grey = " and its interval in grey" if any(baseline.bands.values()) else ""
+        marks += f"; dashed: baseline {baseline.name}{grey}"
     if selection is not None and selection.epoch is not None:
         marks += f"; diamond: epoch {selection.epoch}"
     return f"{marks}."
@@ -174,7 +175,11 @@ def _panel(
     ]
     if chosen in epochs:
         layers += _chosen_layers(alt, points, int(chosen or 0), x, y, tooltip)
-    heading = alt.TitleParams(text=metric, subtitle=_caption(points, chosen, baseline, metric))
+    heading = alt.TitleParams(
+        text=metric,
+        subtitle=_caption(points, chosen, baseline, metric),
+        frame="group",  # starts where the panel starts, whatever its axis labels are
+    )
     return alt.layer(*layers).properties(title=heading, width=PANEL_WIDTH, height=PANEL_HEIGHT)
 
 

@@ -27,6 +27,12 @@ class EpochPoint:
     unscored: int
 
 
+def in_epoch_order(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    """Return ``rows`` run by run as they first appear, each run's epochs rising, else unchanged."""
+    runs = {run: place for place, run in enumerate(dict.fromkeys(row.run for row in rows))}
+    return sorted(rows, key=lambda row: (runs[row.run], -1 if row.epoch is None else row.epoch))
+
+
 def epoch_points(rows: Sequence[ScoreRow], metrics: Sequence[str]) -> list[EpochPoint]:
     """Return one point a metric and epoch, in the order of ``metrics``, epochs rising.
 
