@@ -120,7 +120,9 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     refused({f"{name}.lora_up.weight": torch.full_like(tensors[f"{name}.lora_up.weight"], torch.nan)},
             "hold NaN or infinity")  # fmt: skip
     refused({f"{name}.lora_up.weight": None}, "without both lora_down and lora_up")
-    refused({f"{name}.dora_scale": torch.ones(3)}, "DoRA is not supported")
+    refused({f"{name}.dora_scale": torch.ones(3)}, "do not fit each other")
+    refused({f"{name}.oft_blocks": torch.ones(3)}, "OFT is not supported")
+    refused({f"{name}.hada_w1_a": torch.ones(3, 4)}, "without all of hada_w1_a")
     refused({"lora_unet_nothing_here.lora_down.weight": torch.ones(4, 8),
              "lora_unet_nothing_here.lora_up.weight": torch.ones(8, 4)},
             "1 of its .* modules have no place in the base model")  # fmt: skip
@@ -150,7 +152,7 @@ def test_ways_of_naming(key: str, module: str, role: str) -> None:
             twin = key[::-1].replace(b[::-1], a[::-1], 1)[::-1]
     found = group_keys([key, twin])
     assert list(found) == [module]
-    assert getattr(found[module], role) == key
+    assert found[module].keys[role] == key
 
 
 def test_the_image_is_that_of_diffusers_own_loader(

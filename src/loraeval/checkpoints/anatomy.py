@@ -52,7 +52,7 @@ class Anatomy:
     """Everything ``read_anatomy`` found; ``*_evidence`` says what betrays it.
 
     ``family`` is ``sd15``, ``sdxl``, another family's name, ``sd15 or sdxl`` (a text-encoder-only
-    file can not tell) or ``unknown``. ``unsupported`` lists keys that diffusers drops or refuses.
+    file can not tell) or ``unknown``. ``unsupported`` lists keys that are not merged.
     ``expected_bytes`` is what the size formula gives for these modules and ranks, None where the
     modules are not those of sd-scripts. ``checked`` tells whether zeros and NaN were looked for in
     all tensors or in a sample.
@@ -156,7 +156,7 @@ def check_loadable(anatomy: Anatomy, family: Family) -> None:
     """Return quietly if the file may be rendered on a ``family`` pipeline.
 
     Raises ``CheckpointError`` with one line where it may not: no LoRA, a kind or keys that
-    diffusers drops or refuses, another family, nothing in it, or numbers that are not finite.
+    are not merged, another family, nothing in it, or numbers that are not finite.
     """
     name = plain(anatomy.path.name)
     if anatomy.format == "unknown" or not anatomy.components:
@@ -164,8 +164,8 @@ def check_loadable(anatomy: Anatomy, family: Family) -> None:
     if anatomy.unsupported:
         shown = ", ".join(plain(key) for key in anatomy.unsupported[:3])
         raise CheckpointError(
-            f"{name}: {anatomy.format} files can not be rendered, diffusers drops or refuses "
-            f"{len(anatomy.unsupported)} of their keys ({shown} …)"
+            f"{name}: expected a LoRA, LoCon, LoHa, LoKr or DoRA, found {anatomy.format}: "
+            f"{len(anatomy.unsupported)} of its keys can not be rendered ({shown} …)"
         )
     if anatomy.unknown_keys:
         raise CheckpointError(

@@ -14,19 +14,7 @@ if TYPE_CHECKING:
 
 # First match wins: a DoRA also has LoRA keys, a LyCORIS preset may mix kinds.
 _ORDER = ("dora", "loha", "lokr", "oft", "glora", "ia3", "full", "norm", "tucker")
-_REFUSED = {
-    "dora",
-    "loha",
-    "lokr",
-    "oft",
-    "glora",
-    "ia3",
-    "full",
-    "norm",
-    "tucker",
-    "weight",
-    "bias",
-}
+_REFUSED = {"oft", "glora", "ia3", "full", "norm", "weight", "bias"}
 _BY_WIDTH = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 _BY_VERSION = (
     ("sdxl", "sdxl"),
@@ -105,7 +93,7 @@ def _family_without_unet(modules: Mapping[str, Module]) -> tuple[str, str]:
 
 
 def unsupported_keys(modules: Mapping[str, Module]) -> tuple[str, ...]:
-    """Return the keys that diffusers drops silently or refuses with an obscure error."""
+    """Return the keys of adapters that the renderer does not merge into weights."""
     return tuple(
         info.name
         for module in modules.values()

@@ -1,10 +1,12 @@
 """The LoRA of a checkpoint put into a pipeline's weights, in place, and taken out again.
 
-A weight becomes ``W + scale · alpha/rank · up @ down``, summed in float32 and rounded once to the
-weight's dtype. ``W`` is always the base model's own value, kept aside when a module is first
-touched, so nothing drifts: what stands in a module follows from the checkpoint alone, never from
-what was loaded before. The tensors stay where they are, so compiled code stays valid, no wrapper
-layer costs time in every step, and a swap takes milliseconds.
+A weight becomes ``W + scale · alpha/rank · difference``, summed in float32 and rounded once to the
+weight's dtype; the difference is ``up @ down`` for a LoRA, and what ``adapters`` says for LyCORIS
+kinds. With DoRA it becomes ``W + scale · (rescaled - W)``, rescaled being DoRA's weight at scale 1.
+``W`` is always the base model's own value, kept aside when a module is first touched, so nothing
+drifts: what stands in a module follows from the checkpoint alone, never from what was loaded
+before. The tensors stay where they are, so compiled code stays valid, no wrapper layer costs time
+in every step, and a swap takes milliseconds.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import CheckpointError
-from loraeval.render.lora_names import LoraModule, group_keys, match, module_names
+from loraeval.render.adapters import LoraModule, decompose, difference, rank_of
+from loraeval.render.lora_names import group_keys, match, module_names
 
 if TYPE_CHECKING:
     import torch
@@ -40,8 +43,8 @@ class Lora:
 def read_lora(path: Path, device: str = "cpu") -> Lora:
     """Read a LoRA file: kohya, diffusers or PEFT naming, ``.safetensors``.
 
-    Raises ``CheckpointError`` for another format, an unsupported kind of adapter, modules with a
-    missing half, and tensors with NaN or infinity in them (they would render as black images).
+    Raises ``CheckpointError`` for another format, an unsupported kind of adapter, modules with
+    missing parts, and tensors with NaN or infinity in them (they would render as black images).
     """
     import torch
     from safetensors.torch import load_file
@@ -64,13 +67,19 @@ def read_lora(path: Path, device: str = "cpu") -> Lora:
     scales = dict(zip(alpha_keys, torch.stack(values).tolist() if values else [], strict=True))
     factors = {}
     for name, module in modules.items():
-        rank = tensors[module.down].shape[0]
-        if module.alpha is not None:
+        rank = rank_of(module, tensors)
+        if rank is None:
+            factors[name] = 1.0
+        elif module.alpha is not None:
             factors[name] = scales[module.alpha] / rank
         else:
             factors[name] = _peft_factor(alphas, name, rank)
-    text = [m.up for n, m in modules.items() if n.startswith(("lora_te", "text_encoder"))]
-    trained = bool(text) and any(torch.stack([tensors[key].any() for key in text]).tolist())
+    trained = any(
+        module.magnitude is not None
+        or all(torch.stack([tensors[key].any() for key in module.factors]).tolist())
+        for name, module in modules.items()
+        if name.startswith(("lora_te", "text_encoder"))
+    )
     return Lora(path, modules, tensors, factors, trained)
 
 
@@ -111,19 +120,17 @@ class WeightSwapper:
         """
         placed = match(lora.modules, self._table, str(lora.path))
         for place, module in placed.items():
-            down, up = lora.tensors[module.down], lora.tensors[module.up]
             weight = self._weights[place]
-            rank = down.shape[0]
-            fits = (
-                up.shape[0] == weight.shape[0]
-                and up[0].numel() == rank
-                and down[0].numel() == weight[0].numel()
-            )
-            if not fits:
+            found = _shape(lora, module, weight)
+            if found is None:
                 raise CheckpointError(
-                    f"{lora.path}: {module.name} was trained for a layer of "
-                    f"{down[0].numel()} inputs "
-                    f"and {up.shape[0]} outputs, the base model's has {weight[0].numel()} and "
+                    f"{lora.path}: the tensors of {module.name} do not fit each other; "
+                    "the file is damaged or of a kind that loraeval does not know"
+                )
+            if found != (weight.shape[0], weight[0].numel()):
+                raise CheckpointError(
+                    f"{lora.path}: {module.name} was trained for a layer of {found[1]} inputs "
+                    f"and {found[0]} outputs, the base model's has {weight[0].numel()} and "
                     f"{weight.shape[0]}; the LoRA belongs to another family of base models"
                 )
         return placed
@@ -147,24 +154,48 @@ class WeightSwapper:
                     base = weight.detach().clone(memory_format=torch.preserve_format)
                     self._base[place] = base if self._keep_on is None else base.to(self._keep_on)
                 self._touched.add(place)
-                factor = scale * lora.factors[module.name]
-                delta = _delta(lora, module, factor, weight)
-                base = self._base[place].to(weight.device)
-                weight.copy_(delta.add_(base))
+                weight.copy_(_merged(lora, module, scale, self._base[place].to(weight.device)))
         self.applied = len(placed)
 
 
-def _delta(lora: Lora, module: LoraModule, factor: float, weight: torch.Tensor) -> torch.Tensor:
-    """Return ``factor · up @ down`` in float32 on the weight's device, in the weight's shape.
+def _merged(lora: Lora, module: LoraModule, scale: float, base: torch.Tensor) -> torch.Tensor:
+    """Return ``base`` with the module at ``scale`` in float32, in the shape of ``base``."""
+    import torch
 
-    A convolution's ``down`` is [rank, in, kh, kw] and its ``up`` [out, rank, 1, 1]: the product
-    over the flattened axes is their composition.
+    tensors = {
+        key: lora.tensors[key].to(base.device, torch.float32)
+        for key in (*module.factors, *filter(None, [module.magnitude]))
+    }
+    delta = difference(module, tensors, base[0, 0].numel()).view(base.shape)
+    factor = lora.factors[module.name]
+    if module.magnitude is None:
+        return delta.mul_(scale * factor).add_(base)
+    whole = base.float()
+    decomposed = decompose(
+        delta.mul_(factor).add_(base), tensors[module.magnitude], peft="magnitude" in module.keys
+    )
+    return whole + scale * (decomposed - whole)
+
+
+def _shape(lora: Lora, module: LoraModule, weight: torch.Tensor) -> tuple[int, int] | None:
+    """Return (outputs, inputs · kernel) of a module's difference by shapes alone; None where its
+    tensors do not fit each other.
     """
     import torch
 
-    down = lora.tensors[module.down].to(weight.device, torch.float32).flatten(1)
-    up = lora.tensors[module.up].to(weight.device, torch.float32).flatten(1)
-    return (up @ down).mul_(factor).view(weight.shape)
+    empty = {
+        key: torch.empty_like(lora.tensors[key], dtype=torch.float32, device="meta")
+        for key in (*module.factors, *filter(None, [module.magnitude]))
+    }
+    try:
+        found = difference(module, empty, weight[0, 0].numel())
+        shape = (int(found.shape[0]), int(found.shape[1]))
+        if module.magnitude is not None and found.numel() == weight.numel():
+            lengths = empty[module.magnitude]
+            decompose(found.view(weight.shape), lengths, peft="magnitude" in module.keys)
+    except (RuntimeError, IndexError, ValueError):
+        return None
+    return shape
 
 
 def _peft_alphas(metadata: Mapping[str, str]) -> dict[str, Any]:

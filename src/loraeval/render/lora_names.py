@@ -10,28 +10,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from loraeval.errors import CheckpointError
+from loraeval.render.adapters import HALVES, LoraModule, is_whole, kind_of
 
 _KOHYA = re.compile(
-    r"(?P<module>lora_(?:unet|te1|te2|te)_\w+)\.(?P<role>lora_down\.weight|lora_up\.weight|alpha)"
+    r"(?P<module>lora_(?:unet|te1|te2|te)_\w+)\.(?P<role>lora_(?:down|up|mid)\.weight|alpha"
+    r"|dora_scale|hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2))"
 )
 _DOTTED = re.compile(
     r"(?:base_model\.model\.)?(?P<component>unet|text_encoder_2|text_encoder)\.(?P<module>.+?)\."
     r"(?:(?P<ab>lora_[AB])(?:\.\w+)?\.weight"
-    r"|(?:lora|lora_linear_layer)\.(?P<ud>down|up)\.weight|(?P<alpha>alpha))"
+    r"|(?:lora|lora_linear_layer)\.(?P<ud>down|up)\.weight|(?P<alpha>alpha)"
+    r"|(?P<magnitude>lora_magnitude_vector)(?:\.\w+)?)"
 )
 _PROCESSOR = re.compile(
     r"(?:unet\.)?(?P<module>.+?)\.processor\.(?P<linear>to_q|to_k|to_v|to_out)_lora\."
     r"(?P<ud>down|up)\.weight"
 )
-_ROLES = {"lora_down.weight": "down", "lora_up.weight": "up", "lora_A": "down", "lora_B": "up"}
+_ROLES = {
+    "lora_down.weight": "down", "lora_up.weight": "up", "lora_mid.weight": "mid",
+    "lora_A": "down", "lora_B": "up",
+}  # fmt: skip
 
 UNSUPPORTED = {
-    "dora_scale": "DoRA", "lora_magnitude_vector": "DoRA", "hada_": "LoHa", "lokr_": "LoKr",
-    "lora_mid": "Tucker convolution", "oft_": "OFT", "w_norm": "trained norms",
-    "b_norm": "trained norms", "on_input": "IA3", ".diff": "full weight difference",
+    "oft_": "OFT", "w_norm": "trained norms", "b_norm": "trained norms", "on_input": "IA3",
+    ".diff": "full weight difference", "a1.weight": "GLoRA", "b1.weight": "GLoRA",
 }  # fmt: skip
 """Parts of keys that betray a kind of adapter which cannot be rendered faithfully here."""
 
@@ -47,22 +51,12 @@ _STEMS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class LoraModule:
-    """The tensors of one trained layer: keys into the file; ``alpha`` None where it has none."""
-
-    name: str
-    down: str
-    up: str
-    alpha: str | None = None
-
-
 def group_keys(keys: Iterable[str], where: str = "LoRA") -> dict[str, LoraModule]:
     """Return the modules of a LoRA file by the name they have in it.
 
     A dotted name starts with its component (``unet.``, ``text_encoder.``, ``text_encoder_2.``).
     Raises ``CheckpointError`` that starts with ``where`` and names the keys for an adapter of an
-    unsupported kind, a key that fits no naming, a module without both halves, and no module.
+    unsupported kind, a key that fits no naming, a module that is not whole, and no module.
     """
     found: dict[str, dict[str, str]] = {}
     strange = []
@@ -78,14 +72,13 @@ def group_keys(keys: Iterable[str], where: str = "LoRA") -> dict[str, LoraModule
         )
         what = f"{', '.join(kinds)} is not supported" if kinds else "keys of no known LoRA format"
         raise CheckpointError(f"{where}: {what}: {_some(strange)}")
-    halves = [name for name, roles in found.items() if not {"down", "up"} <= roles.keys()]
-    if halves:
-        raise CheckpointError(
-            f"{where}: modules without both lora_down and lora_up: {_some(halves)}"
-        )
+    torn = [name for name, roles in found.items() if not is_whole(roles)]
+    if torn:
+        parts = HALVES[kind_of(found[torn[0]])]
+        raise CheckpointError(f"{where}: modules without {parts}: {_some(torn)}")
     if not found:
         raise CheckpointError(f"{where}: expected a LoRA, found no tensor of one")
-    return {name: LoraModule(name, **roles) for name, roles in found.items()}
+    return {name: LoraModule(name, roles) for name, roles in found.items()}
 
 
 def module_names(
@@ -133,12 +126,15 @@ def _parse(key: str) -> tuple[str, str] | None:
     if any(part in key for part in UNSUPPORTED):
         return None
     if hit := _KOHYA.fullmatch(key):
-        return hit["module"], _ROLES.get(hit["role"], "alpha")
+        return hit["module"], _ROLES.get(hit["role"], hit["role"])
     if hit := _PROCESSOR.fullmatch(key):
         linear = "to_out.0" if hit["linear"] == "to_out" else hit["linear"]
         return f"unet.{hit['module']}.{linear}", hit["ud"]
     if hit := _DOTTED.fullmatch(key):
-        role = "alpha" if hit["alpha"] else hit["ud"] or _ROLES[hit["ab"]]
+        if hit["alpha"] or hit["magnitude"]:
+            role = "alpha" if hit["alpha"] else "magnitude"
+        else:
+            role = hit["ud"] or _ROLES[hit["ab"]]
         return f"{hit['component']}.{hit['module']}", role
     return None
 
