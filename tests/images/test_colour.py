@@ -7,10 +7,14 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from loraeval.images.colour import (
+    SAME_COLOUR,
+    SURELY_OTHER,
+    SURELY_SAME,
     ciede2000,
     distinct_colours,
     hex_of_rgb,
     lab_of_rgb,
+    middle,
     rgb_of_hex,
 )
 
@@ -74,3 +78,45 @@ def test_noise_about_four_colours_counts_as_four() -> None:
     noisy = four[rng.integers(0, 4, 576)] + rng.integers(-3, 4, (576, 3))
     assert len(np.unique(noisy, axis=0)) > 300
     assert distinct_colours(lab_of_rgb(noisy.astype(np.uint8))) == 4
+
+
+def _counted_without_bounds(lab: np.ndarray) -> int:
+    left, colours = lab.reshape(-1, 3), 0
+    while len(left):
+        near = ciede2000(left, left[len(left) // 2]) <= SAME_COLOUR
+        centre = np.median(left[near], axis=0).astype(np.float32)
+        left = left[~(near | (ciede2000(left, centre) <= SAME_COLOUR))]
+        colours += 1
+    return colours
+
+
+def test_bounds_change_no_count() -> None:
+    rng = np.random.default_rng(4)
+    for spread in (0, 2, 8, 30):
+        for _ in range(40):
+            few = rng.integers(0, 256, (int(rng.integers(1, 25)), 3))
+            rgb = few[rng.integers(0, len(few), 400)] + rng.normal(0, spread, (400, 3))
+            lab = lab_of_rgb(np.clip(rgb, 0, 255).astype(np.uint8))
+            assert distinct_colours(lab) == _counted_without_bounds(lab)
+
+
+def test_bounds_hold_for_every_pair() -> None:
+    rng = np.random.default_rng(6)
+    one = rng.integers(0, 256, (400_000, 3))
+    near = np.clip(one + rng.integers(-30, 31, one.shape), 0, 255)
+    first, second = (lab_of_rgb(half.astype(np.uint8)) for half in (one, near))
+    distance = ciede2000(first, second)
+    away = first - second
+    surely_same = (away**2).sum(axis=1) < SURELY_SAME**2
+    assert surely_same.sum() > 1000
+    assert distance[surely_same].max() < SAME_COLOUR
+    assert distance[np.abs(away[:, 0]) > SURELY_OTHER].min() > SAME_COLOUR
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 9])
+def test_middle_is_the_median(count: int) -> None:
+    rng = np.random.default_rng(count)
+    whole = rng.integers(0, 256, (count, 3), dtype=np.uint8)
+    assert np.array_equal(middle(whole), np.median(whole, axis=0))
+    broken = rng.normal(size=(count, 3)).astype(np.float32)
+    assert np.array_equal(middle(broken), np.median(broken, axis=0))

@@ -200,7 +200,7 @@ def test_a_lattice_that_breaks_its_step_is_found_but_not_called_even(cells: floa
 def test_the_traced_phase_follows_a_break_by_hand() -> None:
     lines = np.concatenate([np.arange(20, 200, 20.0), np.arange(210, 400, 20.0)])
     peaks = Peaks(lines, np.ones(len(lines)))
-    (evidence,) = judge(peaks, np.array([20.0]), 0.4)
+    ((evidence,),) = judge(peaks, np.array([20.0]), (0.4,))
     phase = trace(peaks, evidence)
     off = (lines - phase) / 20
     assert np.abs(off - np.round(off)).max() < 1 / 40

@@ -30,7 +30,7 @@ from loraeval.testing.portraits import render_pixel_art, scene
 
 
 def _cells(rgb: np.ndarray) -> Cells:
-    return Cells(rgb.astype(np.uint8), np.zeros(rgb.shape[:2], np.float32))
+    return Cells(rgb.astype(np.uint8))
 
 
 def _asks(*colours: tuple[str, str], palette: tuple[str, ...] = ()) -> Caption:

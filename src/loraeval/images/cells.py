@@ -28,12 +28,10 @@ pixel noise, more only cost time."""
 class Cells:
     """The cell colours of one picture on one lattice.
 
-    ``rgb`` (rows, columns, 3) uint8: the median colour; ``spread`` (rows, columns) float32: mean
-    absolute deviation from it inside the cell, in 8-bit steps, over channels.
+    ``rgb`` (rows, columns, 3) uint8: the median colour.
     """
 
     rgb: npt.NDArray[np.uint8]
-    spread: npt.NDArray[np.float32]
 
     @property
     def lattice(self) -> tuple[int, int]:
@@ -77,14 +75,12 @@ def sample_cells(
     at_y = _sample_positions(tuple(edges_y.tolist()))
     columns, per_x = at_x.shape
     rows, per_y = at_y.shape
-    block = rgb[at_y.reshape(-1)[:, None], at_x.reshape(-1)[None, :]]
+    block = rgb.take(at_y.reshape(-1), axis=0).take(at_x.reshape(-1), axis=1)
     block = block.reshape(rows, per_y, columns, per_x, 3).transpose(0, 2, 4, 1, 3)
     samples = block.reshape(rows, columns, 3, per_y * per_x)
-    middle = (per_y * per_x) // 2
-    median = np.partition(samples, middle, axis=-1)[..., middle]
-    deviation = np.abs(samples.astype(np.int16) - median[..., None])
-    spread = deviation.mean(axis=(-1, -2), dtype=np.float32)
-    return Cells(np.ascontiguousarray(median), spread)
+    median = (per_y * per_x) // 2
+    samples.partition(median, axis=-1)
+    return Cells(np.ascontiguousarray(samples[..., median]))
 
 
 @lru_cache(maxsize=64)

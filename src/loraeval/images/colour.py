@@ -13,6 +13,8 @@ import numpy.typing as npt
 Lab = npt.NDArray[np.float32]
 """CIELAB under D65, 2 degree observer; last axis L* (0 to 100), a*, b*."""
 
+Floats = npt.NDArray[np.float32]
+
 JUST_NOTICEABLE = 2.3
 """Distance at which half of observers see a difference at all: 2.3 in CIELAB after Mahy, Van
 Eycken and Oosterlinck, "Evaluation of uniform color spaces developed after the adoption of
@@ -84,74 +86,152 @@ def ciede2000(first: Lab, second: Lab) -> npt.NDArray[np.float32]:
     supplementary test data, and mathematical observations", Color Research and Application 30
     (2005). Parametric weights are 1.
     """
+    if first.ndim == second.ndim == 1:
+        return ciede2000(first[None], second[None])[0]  # type: ignore[no-any-return]
     l1, a1, b1 = first[..., 0], first[..., 1], first[..., 2]
     l2, a2, b2 = second[..., 0], second[..., 1], second[..., 2]
-    mean_chroma = (np.hypot(a1, b1) + np.hypot(a2, b2)) * np.float32(0.5)
-    seventh = mean_chroma**2
-    seventh = seventh * seventh * seventh * mean_chroma
-    stretch = 1 + np.float32(0.5) * (1 - np.sqrt(seventh / (seventh + np.float32(25.0**7))))
+    stretch = _saturation((np.hypot(a1, b1) + np.hypot(a2, b2)) * _HALF)
+    np.subtract(1, stretch, out=stretch)
+    stretch *= _HALF
+    stretch += 1
     a1, a2 = a1 * stretch, a2 * stretch
     c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
-    h1, h2 = np.arctan2(b1, a1), np.arctan2(b2, a2)
-    product = c1 * c2
+    h1, h2 = np.arctan2(b1, a1, out=a1), np.arctan2(b2, a2, out=a2)
+    d_hue = c1 * c2
+    grey = d_hue == 0
     # 2 sqrt(C1 C2) sin(dh / 2) without a case for hues on both sides of the red axis.
     turn = h2 - h1
-    pi = np.float32(np.pi)
-    turn = np.where(turn > pi, turn - 2 * pi, np.where(turn < -pi, turn + 2 * pi, turn))
-    turn = np.where(product == 0, np.float32(0), turn)
-    d_hue = 2 * np.sqrt(product) * np.sin(turn * np.float32(0.5))
-    mean_hue = np.where(product == 0, h1 + h2, h1 + turn * np.float32(0.5))
-    mean_l, mean_c = (l1 + l2) * np.float32(0.5), (c1 + c2) * np.float32(0.5)
-    return _weighted(l2 - l1, c2 - c1, d_hue, mean_l, mean_c, mean_hue)
+    turn -= (2 * _PI) * (turn > _PI)
+    turn += (2 * _PI) * (turn < -_PI)
+    turn *= _HALF
+    mean_hue = h1 + turn
+    if grey.any():
+        turn[grey] = 0
+        mean_hue = np.where(grey, h1 + h2, mean_hue)
+    np.sqrt(d_hue, out=d_hue)
+    d_hue *= 2
+    d_hue *= np.sin(turn, out=turn)
+    return _weighted(l2 - l1, c2 - c1, d_hue, (l1 + l2) * _HALF, (c1 + c2) * _HALF, mean_hue)
+
+
+_HALF = np.float32(0.5)
+_PI = np.float32(np.pi)
+_DEGREE = np.float32(np.pi / 180)
+_FAR = np.float32(25.0**7)
+
+
+def _saturation(chroma: Floats) -> Floats:
+    """Return ``sqrt(C^7 / (C^7 + 25^7))``."""
+    squared = chroma * chroma
+    seventh = squared * squared
+    seventh *= squared
+    seventh *= chroma
+    seventh /= seventh + _FAR
+    return np.asarray(np.sqrt(seventh, out=seventh))
 
 
 def _weighted(
-    d_l: npt.NDArray[np.float32],
-    d_c: npt.NDArray[np.float32],
-    d_h: npt.NDArray[np.float32],
-    mean_l: npt.NDArray[np.float32],
-    mean_c: npt.NDArray[np.float32],
-    mean_hue: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float32]:
-    """Return the difference from its lightness, chroma and hue parts and the means."""
-    degree = np.float32(np.pi / 180)
-    t = (
-        1
-        - np.float32(0.17) * np.cos(mean_hue - 30 * degree)
-        + np.float32(0.24) * np.cos(2 * mean_hue)
-        + np.float32(0.32) * np.cos(3 * mean_hue + 6 * degree)
-        - np.float32(0.20) * np.cos(4 * mean_hue - 63 * degree)
-    )
-    off = (mean_l - 50) ** 2
-    s_l = 1 + np.float32(0.015) * off / np.sqrt(20 + off)
-    s_c = 1 + np.float32(0.045) * mean_c
-    s_h = 1 + np.float32(0.015) * mean_c * t
-    blue = np.mod(mean_hue / degree, 360)
-    d_theta = 30 * degree * np.exp(-(((blue - 275) / 25) ** 2))
-    squared = mean_c * mean_c
-    seventh = squared * squared * squared * mean_c
-    r_c = 2 * np.sqrt(seventh / (seventh + np.float32(25.0**7)))
-    r_t = -np.sin(2 * d_theta) * r_c
-    light, chroma, hue = d_l / s_l, d_c / s_c, d_h / s_h
-    total = light * light + chroma * chroma + hue * hue + r_t * chroma * hue
-    distance: npt.NDArray[np.float32] = np.sqrt(np.maximum(total, 0)).astype(np.float32)
-    return distance
+    d_l: Floats, d_c: Floats, d_h: Floats, mean_l: Floats, mean_c: Floats, mean_hue: Floats
+) -> Floats:
+    """Return the difference from its lightness, chroma and hue parts and the means.
+
+    The arguments are used up: working in place keeps a call inside the processor's cache.
+    """
+    t = _hue_weight(mean_hue)
+    t *= np.float32(0.015) * mean_c
+    t += 1
+    d_h /= t
+    mean_l -= 50
+    mean_l *= mean_l
+    light = np.float32(0.015) * mean_l
+    mean_l += 20
+    light /= np.sqrt(mean_l, out=mean_l)
+    light += 1
+    d_l /= light
+    rotation = _rotation(mean_hue, mean_c)
+    mean_c *= np.float32(0.045)
+    mean_c += 1
+    d_c /= mean_c
+    total = d_l * d_l
+    total += d_c * d_c
+    total += d_h * d_h
+    rotation *= d_c
+    rotation *= d_h
+    total -= rotation
+    np.maximum(total, 0, out=total)
+    return np.asarray(np.sqrt(total, out=total))
 
 
-def distinct_colours(lab: Lab, within: float = SAME_COLOUR) -> int:
+_TURNS = np.arange(1, 5, dtype=np.float32)
+_SHIFTS = np.array([-30, 0, 6, -63], np.float32) * _DEGREE
+_SIZES = np.array([-0.17, 0.24, 0.32, -0.20], np.float32)
+
+
+def _hue_weight(hue: Floats) -> Floats:
+    """Return T of the formula: 1 and four cosines of the hue, in radians."""
+    column = (-1,) + (1,) * hue.ndim
+    terms = _TURNS.reshape(column) * hue
+    terms += _SHIFTS.reshape(column)
+    np.cos(terms, out=terms)
+    terms *= _SIZES.reshape(column)
+    return np.asarray(np.add.reduce(terms, axis=0, initial=1))
+
+
+def _rotation(hue: Floats, chroma: Floats) -> Floats:
+    """Return what blues need between chroma and hue, ``-R_T``; uses ``hue`` (radians) up."""
+    hue /= _DEGREE
+    np.add(hue, 360, out=hue, where=hue < 0)
+    hue -= 275
+    hue /= 25
+    hue *= hue
+    np.exp(np.negative(hue, out=hue), out=hue)
+    hue *= 30 * _DEGREE
+    hue *= 2
+    np.sin(hue, out=hue)
+    hue *= 2 * _saturation(chroma)
+    return hue
+
+
+SURELY_SAME = 2.4
+SURELY_OTHER = 9.0
+"""Distances in CIELAB, and in L* alone, that settle whether CIEDE2000 is within ``SAME_COLOUR``
+without computing it. The weights S are at least 1, a* grows at most by half and the rotation
+adds at most 0.87 of chroma and hue together: CIEDE2000 is below 2.06 times the distance in CIELAB.
+S_L is below 1.75 and the rotation never outweighs chroma and hue: CIEDE2000 is above the
+difference in L* over 1.75."""
+
+
+def _within_same(colours: Lab, centre: Lab) -> npt.NDArray[np.bool_]:
+    """Return ``ciede2000(colours, centre) <= SAME_COLOUR``, computed where it is in doubt."""
+    away = colours - centre
+    lightness = np.abs(away[:, 0])
+    away *= away
+    near: npt.NDArray[np.bool_] = away.sum(axis=1) < SURELY_SAME**2
+    doubt = np.flatnonzero((lightness <= SURELY_OTHER) & ~near)
+    if len(doubt):
+        near[doubt] = ciede2000(colours[doubt], centre) <= SAME_COLOUR
+    return near
+
+
+def distinct_colours(lab: Lab) -> int:
     """Return the number of distinct colours among ``lab`` (n, 3) after perceptual merging.
 
-    Greedy: the colour with most neighbours ``within`` CIEDE2000 takes them all, and so on. So
-    noise about one colour counts once, however many values it has.
+    Greedy: a colour takes all that lie within ``SAME_COLOUR``, of it or of the median of those,
+    and so on with what is left. So noise about one colour counts once, however many values it has.
     """
     left = lab.reshape(-1, 3)
     colours = 0
     while len(left):
-        at = int(len(left) // 2)
-        centre = left[at]
-        near = ciede2000(left, centre) <= within
-        centre = np.median(left[near], axis=0).astype(np.float32)
-        near |= ciede2000(left, centre) <= within
-        left = left[~near]
+        near = _within_same(left, left[len(left) // 2])
+        centre, left = middle(left[near]), left[~near]
+        left = left[~_within_same(left, centre)]
         colours += 1
     return colours
+
+
+def middle(colours: npt.NDArray[np.uint8] | Floats) -> Floats:
+    """Return the median of each column of ``colours`` (n, 3), n at least 1, as ``np.median``."""
+    ordered = np.sort(colours, axis=0)
+    last = len(ordered) - 1
+    both = ordered[last // 2].astype(np.float32) + ordered[(last + 1) // 2]
+    return np.asarray(both / 2)

@@ -8,7 +8,7 @@ the peaks, and what is wrong with the lattice is measured against the fitted com
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,7 +111,8 @@ class Lattice:
 
 
 def _rounded(axis: AxisLattice) -> dict[str, Any]:
-    return {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(axis).items()}
+    values = ((name, getattr(axis, name)) for name in axis.__slots__)
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in values}
 
 
 class _Axis(NamedTuple):
@@ -126,9 +127,9 @@ def estimate_lattice(rgb: npt.NDArray[np.uint8]) -> Lattice:
     chosen: list[Evidence | None] = [None, None]
     axes = [_Axis(profile, find_peaks(profile)) for profile in profiles]
     most = 0.0
-    for width in line_widths(max(rgb.shape[:2])):
-        evidence = [_evidence(axis, periods, width) for axis in axes]
-        pair, nats = _choose(evidence)
+    widths = line_widths(max(rgb.shape[:2]))
+    for evidence in zip(*(_evidence(axis, periods, widths) for axis in axes), strict=True):
+        pair, nats = _choose(*evidence)
         if nats > most:
             chosen, most = pair, nats
     shares = _shares(*chosen)
@@ -136,16 +137,17 @@ def estimate_lattice(rgb: npt.NDArray[np.uint8]) -> Lattice:
     return Lattice(x, y)
 
 
-def _evidence(axis: _Axis, periods: Floats, width: float) -> list[Evidence]:
+def _evidence(axis: _Axis, periods: Floats, widths: tuple[float, ...]) -> list[list[Evidence]]:
     fitting = periods[periods <= (len(axis.profile) + 1) / MIN_LINES]
-    return judge(axis.peaks, fitting, width)
+    return judge(axis.peaks, fitting, widths)
 
 
-def _choose(evidence: list[list[Evidence]]) -> tuple[list[Evidence | None], float]:
+def _choose(
+    along_x: list[Evidence], along_y: list[Evidence]
+) -> tuple[list[Evidence | None], float]:
     """Return the best evidence of each axis, the pair judged together, and its sum in nats."""
-    along_x, along_y = evidence
     if not along_x or not along_y:
-        single = [max(axis, key=lambda e: e.nats, default=None) for axis in evidence]
+        single = [max(axis, key=lambda e: e.nats, default=None) for axis in (along_x, along_y)]
         return single, math.fsum(e.nats for e in single if e is not None)
     nats_x = np.array([e.nats for e in along_x])
     nats_y = np.array([e.nats for e in along_y])
@@ -219,11 +221,14 @@ def fit_comb(peaks: Peaks, period: float) -> tuple[float, float]:
     by more than 4 % is not believed.
     """
     fitted, phase = period, _phase(peaks, period)
+    before = np.zeros(0)
     for _ in range(3):
         index = np.round((peaks.position - phase) / fitted)
         near = np.abs(peaks.position - phase - index * fitted) < NEAR * fitted
-        if np.unique(index[near]).size < 3:
+        numbered = np.where(near, index, np.nan)
+        if np.array_equal(numbered, before, equal_nan=True) or np.unique(index[near]).size < 3:
             break
+        before = numbered
         slope, level = np.polyfit(index[near], peaks.position[near], 1, w=peaks.weight[near])
         if abs(slope / period - 1) > 0.04:
             return period, _phase(peaks, period)

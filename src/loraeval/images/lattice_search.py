@@ -164,33 +164,47 @@ def log_gain(distance: Floats | float, period: Floats | float, width: float) -> 
     return gain
 
 
-def judge(peaks: Peaks, periods: Floats, width: float) -> list[Evidence]:
-    """Return the evidence for each period, phases free to drift and, at a price, to jump.
+def judge(peaks: Peaks, periods: Floats, widths: tuple[float, ...]) -> list[list[Evidence]]:
+    """Return for each width the evidence for each period, phases free to drift and to jump.
 
-    ``width`` is the standard deviation of edges about their lines in pixels.
+    ``widths`` are standard deviations of edges about their lines in pixels.
     """
     lines = float(peaks.weight.sum())
     if not len(peaks.position) or not len(periods):
-        return []
-    emission = _emission(peaks, periods, width)
-    haste = _haste(peaks, periods)[:, :, None]
-    ring = np.empty((len(periods), PHASES + 2), dtype=np.float32)
+        return [[] for _ in widths]
+    gains = [_emission(peaks, periods, width) for width in widths]
+    ends = _best_ways(np.concatenate(gains, axis=1), np.tile(_haste(peaks, periods), len(widths)))
+    raster = np.abs(periods / VAE_BLOCK - 1) < 0.01
+    found = []
+    for width, best in zip(widths, ends.reshape(len(widths), -1), strict=True):
+        totals = best - SEARCH - VAE_PRICE * raster
+        ideal = log_gain(0.0, periods, width)
+        found.append(
+            [
+                Evidence(float(period), float(total), float(lines * top), width)
+                for period, total, top in zip(periods, totals, ideal, strict=True)
+            ]
+        )
+    return found
+
+
+def _best_ways(emission: Floats, haste: Floats) -> Floats:
+    """Return the gain of the best way through the phases (Viterbi), one a column of periods.
+
+    ``emission`` is (peaks, periods, PHASES), ``haste`` (peaks - 1, periods), as the functions of
+    these names give them; the columns do not see each other.
+    """
+    ring = np.empty((emission.shape[1], PHASES + 2), dtype=np.float32)
     best = emission[0]
-    for scores, drift, jump in zip(emission[1:], DRIFT * haste, JUMP * haste, strict=True):
+    for scores, hurry in zip(emission[1:], haste[:, :, None], strict=True):
         ring[:, 1:-1], ring[:, 0], ring[:, -1] = best, best[:, -1], best[:, 0]
         moved = np.maximum(ring[:, :-2], ring[:, 2:])
-        moved -= drift
+        moved -= DRIFT * hurry
         np.maximum(moved, best, out=moved)
-        np.maximum(moved, best.max(axis=1, keepdims=True) - jump, out=moved)
+        np.maximum(moved, best.max(axis=1, keepdims=True) - JUMP * hurry, out=moved)
         best = moved
         best += scores
-    raster = np.abs(periods / VAE_BLOCK - 1) < 0.01
-    totals = best.max(axis=1) - SEARCH - VAE_PRICE * raster
-    ideal = log_gain(0.0, periods, width)
-    return [
-        Evidence(float(period), float(total), float(lines * top), width)
-        for period, total, top in zip(periods, totals, ideal, strict=True)
-    ]
+    return np.asarray(best.max(axis=1))
 
 
 def _emission(peaks: Peaks, periods: Floats, width: float) -> Floats:

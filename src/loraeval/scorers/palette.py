@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loraeval.images.cells import Cells
-from loraeval.images.colour import CLEARLY_ANOTHER, distinct_colours, hex_of_rgb
+from loraeval.images.colour import CLEARLY_ANOTHER, distinct_colours, hex_of_rgb, middle
 from loraeval.images.picture import Picture
 from loraeval.records import Caption, Metric, Score
 from loraeval.scorers.base import ScoreContext
@@ -169,8 +169,8 @@ def _binding(
     chosen = order[: min(needed, len(order))]
     if one.attribute in ZONES:
         bound = 0.5 * float(grade(values[chosen[0]])) + 0.5 * float(grade(values[chosen[-1]]))
-    found = np.median(cells.rgb[place][chosen], axis=0)
-    delta = float(np.median(values[chosen]))
+    found = middle(cells.rgb[place][chosen])
+    delta = float(middle(values[chosen]))
     row.update(found=hex_of_rgb(found), delta_e=round(delta, 2))
     if bound is not None:
         row["bound"] = round(bound, 4)

@@ -5,12 +5,13 @@ parts by zones of the frame and by what encloses them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from loraeval.images.colour import Lab, ciede2000
+from loraeval.images.colour import Lab, ciede2000, middle
 
 Mask = npt.NDArray[np.bool_]
 
@@ -56,12 +57,14 @@ ZONES = {
 of 24x24 must have the colour, scaled with the lattice."""
 
 
+@lru_cache(maxsize=64)
 def zone_mask(attribute: str, rows: int, columns: int) -> tuple[Mask, int]:
     """Return the cells (rows, columns) of an attribute's zone and how many must match."""
     zone = ZONES[attribute]
     y = (np.arange(rows)[:, None] + 0.5) / rows
     x = (np.arange(columns)[None, :] + 0.5) / columns
     inside = (x >= zone.left) & (x <= zone.right) & (y >= zone.top) & (y <= zone.bottom)
+    inside.setflags(write=False)
     needed = max(1, round(zone.cells * rows * columns / 576))
     return inside, min(needed, max(1, int(inside.sum())))
 
@@ -78,22 +81,18 @@ def background_mask(lab: Lab) -> Mask:
     border[0] = True
     border[: max(1, 2 * rows // 3), [0, -1]] = True
     seeds = lab[border]
+    least = 0.1 * len(seeds)
     near = np.zeros((rows, columns), dtype=bool)
     flat = lab.reshape(-1, 3)
-    left = np.ones(len(seeds), dtype=bool)
+    alike = ciede2000(seeds[:, None], seeds[None]) < SAME_FIELD
     for _ in range(4):
-        if np.count_nonzero(left) < 0.1 * len(seeds):
+        if len(seeds) < least:
             break
-        among = seeds[left]
-        apart = ciede2000(among[:, None], among[None])
-        centre = int((apart < SAME_FIELD).sum(axis=1).argmax())
-        members = apart[centre] < SAME_FIELD
-        if np.count_nonzero(members) < 0.1 * len(seeds):
+        members = alike[int(alike.sum(axis=1).argmax())]
+        if np.count_nonzero(members) < least:
             break
-        colour = np.median(among[members], axis=0).astype(np.float32)
-        near |= (ciede2000(flat, colour) < SAME_FIELD).reshape(rows, columns)
-        taken = np.flatnonzero(left)[members]
-        left[taken] = False
+        near |= (ciede2000(flat, middle(seeds[members])) < SAME_FIELD).reshape(rows, columns)
+        seeds, alike = seeds[~members], alike[np.ix_(~members, ~members)]
     labels, _ = ndimage.label(near)
     touching = np.unique(labels[border & near])
     mask: Mask = np.isin(labels, touching[touching > 0])
