@@ -61,3 +61,17 @@ def test_images_of_another_size_do_not_count(
     with Renderer(recipe, store, devices="cpu") as renderer:
         list(renderer.render([None], [small], [1]))
         assert store.known_speed(speed_name(renderer.recipe, "cpu")) is None
+
+
+def test_a_unit_that_compiled_says_nothing_about_the_speed_after_it(
+    recipe: Recipe, prompts: list[Prompt], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "compile", lambda engine: setattr(engine, "compiled", True))
+    store = Store(tmp_path)
+    with Renderer(recipe, store, devices="cpu", batch_size=2, compile="always") as renderer:
+        name = speed_name(renderer._job(renderer._describe([None])[0], prompts[0], 0).recipe,
+                          "cpu", compiled=True)  # fmt: skip
+        list(renderer.render([None], prompts[:1], [1, 2]))
+        assert store.known_speed(name) is None
+        list(renderer.render([None], prompts[1:2], [1, 2]))
+        assert store.known_speed(name) is not None

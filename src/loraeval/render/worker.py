@@ -184,6 +184,8 @@ class Worker:
         name = speed_name(recipe, engine.device_name, compiled=engine.compiled)
         with self._pace_lock:
             self._pace.add(started, time.perf_counter(), images)
+            if engine.compiled and self._pace.units < 2:
+                return  # the first compiled unit is mostly compiling
             self.setup.store.note_speed(name, self._pace.images, self._pace.seconds)
 
     def _write(self, pending: Pending, index: int, fault: str | None) -> Made:
