@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from loraeval.baselines import Profile, freeze
+from loraeval.errors import BaselineError
 from loraeval.evaluation.choose_epoch import choose_epoch, epochs_of
-from loraeval.evaluation.gate_run import GateSetup
+from loraeval.evaluation.gate_run import GateSetup, gate_checkpoint
 from loraeval.gate import GateOptions
-from loraeval.records import Render, ScoreRow
+from loraeval.records import PromptSet, Render, ScoreRow
 from loraeval.render.labels import describe
 from loraeval.render.plan import make_job
 from loraeval.render.store import Store
@@ -64,3 +68,43 @@ def test_each_image_belongs_to_its_row_whatever_was_in_the_store(tmp_path: Path)
         job = make_job(recipe, refs[found.epoch], known[found.prompt_id], found.seed)
         assert image == store.path(job.key)
         assert found.scores["grid"] == 0.5 + 0.1 * (found.epoch or 0) - 0.001 * found.seed
+
+
+def _setup(tmp_path: Path, prompts: PromptSet, asked: PromptSet) -> GateSetup:
+    """Return a setup with the baseline of ``prompts`` that renders ``asked``."""
+    renderer = FakeRenderer(fake_recipe(24), Store(tmp_path / "store"))
+    pairs = [(prompt, seed) for seed in SEEDS for prompt in prompts.prompts]
+    made = {render.name: render for render in renderer.render_jobs(None, pairs)}
+    golden = [row(r, 0.8 + 0.01 * (n % 5)) for n, r in enumerate(made.values())]
+    baseline = freeze("golden", golden, profile=Profile("t", ("grid",)))
+    panel = cast("Any", Levels())
+    return GateSetup(baseline, panel, GateOptions(), renderer=renderer, prompts=asked, chunk=5)
+
+
+def _own_seed(prompts: PromptSet, seed: int) -> PromptSet:
+    own = (replace(prompt, overrides={"seed": seed}) for prompt in prompts.prompts)
+    return PromptSet("own", tuple(own))
+
+
+def test_a_prompt_with_its_own_seed_is_paired_with_itself(tmp_path: Path) -> None:
+    prompts = _own_seed(portrait_prompts(12), 7)
+    setup = _setup(tmp_path, prompts, prompts)
+    paths = fake_checkpoints(tmp_path, 3)
+    made = choose_epoch(epochs_of({p.name: p for p in paths}), setup)
+    assert {r.seed for r in made.rows} == {7}
+    gated = gate_checkpoint(paths[2], setup)
+    assert {r.seed for r in gated.rows} == {7}
+    assert all(item.pairing == "prompt+seed" for item in gated.verdict.comparisons)
+
+
+@pytest.mark.parametrize("seed", [7, None])
+def test_a_prompt_that_can_not_be_paired_is_refused(tmp_path: Path, seed: int | None) -> None:
+    prompts = portrait_prompts(12)
+    asked = _own_seed(prompts, seed) if seed else PromptSet("less", prompts.prompts[:0])
+    setup, paths = _setup(tmp_path, prompts, asked), fake_checkpoints(tmp_path, 3)
+    said = r"golden holds prompt '.+' with seed [12], but .* its own seed 7; give"
+    said = said if seed else r"golden holds prompt '.+', which the prompt set less does not"
+    with pytest.raises(BaselineError, match=said):
+        choose_epoch(epochs_of({p.name: p for p in paths}), setup)
+    with pytest.raises(BaselineError, match=said):
+        gate_checkpoint(paths[2], setup)

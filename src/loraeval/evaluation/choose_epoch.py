@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loraeval.errors import CheckpointError, UsageError
-from loraeval.evaluation.gate_run import GateSetup
+from loraeval.evaluation.gate_run import GateSetup, jobs_of
 from loraeval.records import Render, ScoreRow
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ def choose_epoch(epochs: Mapping[int, Path], setup: GateSetup) -> SeriesRun:
     renderer, prompts = setup.renderer, setup.prompts
     if renderer is None or prompts is None:
         raise UsageError("expected a base model and prompts to choose an epoch by rendering")
-    known = prompts.by_id()
     gated = setup.baseline.profile.gated
     order = SequentialGate(setup.baseline, setup.options).order()
     race = SuccessiveElimination(
@@ -65,13 +64,12 @@ def choose_epoch(epochs: Mapping[int, Path], setup: GateSetup) -> SeriesRun:
         quality_scale(setup.baseline.rows, gated),
         setup.options.alpha,
     )
-    pairs = iter(order)
+    pairs = iter(jobs_of(order, prompts, setup.baseline.name))
     images: dict[tuple[int | None, str, int | None], Path] = {}
     while not race.done and (block := list(islice(pairs, setup.chunk))):
         scored: dict[tuple[int, str, int], ScoreRow] = {}
         for epoch in race.surviving:
-            jobs = [(known[prompt], seed) for prompt, seed in block]
-            made: list[Render] = list(renderer.render_jobs(epochs[epoch], jobs))
+            made: list[Render] = list(renderer.render_jobs(epochs[epoch], block))
             for render, row in zip(made, setup.panel.score(made), strict=True):
                 scored[epoch, row.prompt_id, render.seed or 0] = row
                 images[epoch, row.prompt_id, row.seed] = render.image

@@ -123,8 +123,7 @@ def _gate_rendered(
     from loraeval.gate import SequentialGate
 
     gate = SequentialGate(setup.baseline, setup.options)
-    known = prompts.by_id()
-    order = [(_prompt(known, prompt_id), seed) for prompt_id, seed in gate.order()]
+    order = jobs_of(gate.order(), prompts, setup.baseline.name)
     bases = {
         (render.prompt.id, render.seed): render.image
         for render in renderer.render_jobs(None, order[:EFFECT_PAIRS])
@@ -154,10 +153,29 @@ def with_base(render: Render, bases: dict[tuple[str, int | None], Path]) -> Rend
     return replace(render, base_image=bases.get((render.prompt.id, render.seed)))
 
 
-def _prompt(known: dict[str, Prompt], prompt_id: str) -> Prompt:
-    if prompt_id not in known:
-        raise BaselineError(
-            f"the baseline holds prompt {prompt_id!r}, which the prompt set does not; "
-            "give the set it was frozen from, or freeze it anew"
-        )
-    return known[prompt_id]
+def jobs_of(
+    order: Sequence[tuple[str, int]], prompts: PromptSet, baseline: str
+) -> list[tuple[Prompt, int]]:
+    """Return ``order``, pairs of prompt id and seed of ``baseline``, with the prompts themselves.
+
+    Raises ``BaselineError`` for a prompt that the set does not hold, and for one whose own seed in
+    the set is another than the baseline's: its image could be paired with none.
+    """
+    known = prompts.by_id()
+    jobs = []
+    for prompt_id, seed in order:
+        if prompt_id not in known:
+            raise BaselineError(
+                f"the baseline {baseline} holds prompt {prompt_id!r}, which the prompt set "
+                f"{prompts.name} does not; give the set it was frozen from, or freeze it anew"
+            )
+        prompt = known[prompt_id]
+        own = prompt.overrides.get("seed", seed)
+        if own != seed:
+            raise BaselineError(
+                f"the baseline {baseline} holds prompt {prompt_id!r} with seed {seed}, but the "
+                f"prompt set {prompts.name} gives it its own seed {own}; give the set it was "
+                "frozen from, or freeze it anew"
+            )
+        jobs.append((prompt, seed))
+    return jobs
