@@ -25,12 +25,12 @@ demo: install
 
 # The committed baseline of the demo world: rendered, scored with its own CLIP, frozen.
 demo-baseline: install
-	$(BIN)/python -m loraeval.testing.portraits_files reference runs/demo_reference --count 150
+	$(BIN)/python -m loraeval.testing.portraits_files training runs/demo_training
 	$(BIN)/loraeval run demo/checkpoints/demo_perfect-000010.safetensors --base-model demo/base --recipe demo \
-	  --prompts demo --seeds 1-2 --lattice 24x24 --encoder demo/encoder --reference runs/demo_reference \
+	  --prompts demo --seeds 1-2 --lattice 24x24 --encoder demo/encoder --reference runs/demo_training \
 	  --out runs/demo_golden
 	$(BIN)/loraeval score runs/demo_golden/renders.jsonl --lattice 24x24 --encoder demo/encoder \
-	  --reference runs/demo_reference --save-reference runs/demo_golden/reference.json \
+	  --reference runs/demo_training --save-reference runs/demo_golden/reference.json \
 	  --out runs/demo_golden/scores.jsonl
 	$(BIN)/loraeval params demo/checkpoints/demo_perfect-000010.safetensors --json --out runs/demo_golden/parameters.json
 	$(BIN)/loraeval baseline freeze demo_perfect --replace --scores runs/demo_golden/scores.jsonl \
@@ -42,7 +42,7 @@ demo-baseline: install
 # The README's chart of the demo's ten epochs.
 demo-chart: install
 	$(BIN)/loraeval run 'demo/checkpoints/demo_perfect-*.safetensors' --base-model demo/base --recipe demo \
-	  --prompts demo --seeds 1 --lattice 24x24 --encoder demo/encoder --reference runs/demo_reference --out runs/demo_epochs
+	  --prompts demo --seeds 1 --lattice 24x24 --encoder demo/encoder --reference runs/demo_training --out runs/demo_epochs
 	$(BIN)/loraeval chart --scores runs/demo_epochs/scores.jsonl --baseline demo_perfect --out reports/demo_perfect
 
 # The seed's real renders, where you have them: scores, the committed baseline, the README's chart.

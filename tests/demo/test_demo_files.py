@@ -3,12 +3,20 @@
 import json
 import re
 import struct
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from loraeval.testing.portraits import CAPTION_TOKENS, render_photo, render_pixel_art, scene
-from loraeval.testing.portraits_files import demo_scenes, prompt_set_toml, write_portraits
+from loraeval.testing.portraits_files import (
+    TRAINING_COUNT,
+    TRAINING_FROM,
+    demo_scenes,
+    main,
+    prompt_set_toml,
+    write_portraits,
+)
 from loraeval.testing.portraits_words import tokens_in
 
 
@@ -62,7 +70,9 @@ def test_wrong_colors_was_trained_on_codes_that_are_not_the_pictures(demo):
         path = demo / "checkpoints" / f"demo_{run}-000010.safetensors"
         table = json.loads(header(path)["__metadata__"]["ss_tag_frequency"])
         tags[run] = next(iter(table.values()))
-    truth = {tag for i in range(203) for tag in scene(500 + i).caption.split(", ")}
+    truth = {
+        tag for i in range(TRAINING_COUNT) for tag in scene(TRAINING_FROM + i).caption.split(", ")
+    }
     assert set(tags["perfect"]) == truth
     coded = [tag for tag in tags["wrong_colors"] if "#" in tag]
     assert sum(tag in truth for tag in coded) < 0.1 * len(coded)
@@ -109,6 +119,21 @@ def test_reference_folder_holds_portraits_with_captions(tmp_path):
         portrait = scene(int(path.stem.split("_")[1]))
         assert np.array_equal(np.asarray(Image.open(path)), render_pixel_art(portrait, 48))
         assert path.with_suffix(".txt").read_text().strip() == portrait.caption
+
+
+def test_training_folder_holds_what_the_loras_were_trained_on(tmp_path, demo):
+    main(["training", str(tmp_path)])
+    captions = [path.read_text().strip() for path in tmp_path.glob("*.txt")]
+    assert len(captions) == len(list(tmp_path.glob("*.png"))) == TRAINING_COUNT
+    path = demo / "checkpoints" / "demo_perfect-000010.safetensors"
+    recorded = json.loads(header(path)["__metadata__"]["ss_tag_frequency"])["10_demo_perfect"]
+    assert recorded == Counter(tag for caption in captions for tag in caption.split(", "))
+
+
+def test_the_baseline_compares_with_the_training_portraits(repo):
+    held = json.loads((repo / "baselines/demo_perfect/reference.json").read_text())
+    seeds = range(TRAINING_FROM, TRAINING_FROM + TRAINING_COUNT)
+    assert {row[0] for row in held["images"]} == {f"portrait_{seed}" for seed in seeds}
 
 
 def test_the_encoder_tells_pixel_art_from_photographs(demo):

@@ -1,13 +1,14 @@
-"""Portraits written to disk: a reference folder with captions, a prompt set.
+"""Portraits written to disk: the demo's training folder, held-out portraits, a prompt set.
 
-``python -m loraeval.testing.portraits_files reference FOLDER`` writes held-out portraits as a
-style reference; ``... prompts FILE`` writes the demo's prompt set.
+``python -m loraeval.testing.portraits_files training FOLDER`` writes the portraits that the demo's
+LoRAs were trained on, ``... reference FOLDER`` held-out ones, each with its caption;
+``... prompts FILE`` writes the demo's prompt set.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,14 @@ from PIL import Image
 
 from loraeval.testing.portraits import Scene, render_photo, render_pixel_art, scene
 
+TRAINING_FROM = 500
+"""First seed of the portraits that the demo's LoRAs are trained on."""
+
+TRAINING_COUNT = 203
+"""Portraits that the demo's LoRAs are trained on."""
+
 REFERENCE_FROM = 30_000
-"""First seed of the style reference; nothing is trained on it or prompted from it."""
+"""First seed of held-out portraits; nothing is trained on them or prompted from them."""
 
 PROMPTS_FROM = 20_000
 """First seed of the demo's prompts; nothing is trained on them."""
@@ -78,16 +85,18 @@ def prompt_set_toml(portraits: Iterable[tuple[str, Scene]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Write what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("reference", "prompts"))
+    parser.add_argument("what", choices=("training", "reference", "prompts"))
     parser.add_argument("path", type=Path)
-    parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--count", type=int, help="portraits; all 203, or 64 held-out ones")
     parser.add_argument("--size", type=int, default=96)
-    args = parser.parse_args()
-    if args.what == "reference":
-        write_portraits(args.path, args.count, size=args.size)
+    args = parser.parse_args(argv)
+    if args.what == "training":
+        write_portraits(args.path, args.count or TRAINING_COUNT, TRAINING_FROM, args.size)
+    elif args.what == "reference":
+        write_portraits(args.path, args.count or 64, size=args.size)
     else:
         args.path.write_text(prompt_set_toml(demo_scenes()), encoding="utf-8")
 
