@@ -287,3 +287,18 @@ def test_baseline_file_round_trip_gives_the_same_verdict(
     ours, theirs = one(baseline, rows), one(again, rows)
     assert ours.outcome == theirs.outcome
     assert ours.comparisons[0].estimate == pytest.approx(theirs.comparisons[0].estimate, abs=1e-5)
+
+
+def test_a_copy_is_no_further_evidence(baseline: Baseline) -> None:
+    rows = [r for r in grid(draw=13, worse=0.02) if r.seed == 0][:5]
+    assert one(baseline, rows * 40) == one(baseline, rows)
+    changed = replace(rows[0], scores={**rows[0].scores, "grid": 0.1})
+    with pytest.raises(ScoresError, match="given twice with different scores"):
+        one(baseline, [*rows, changed])
+
+
+@pytest.mark.parametrize("alpha", [1e-12, 1e-300])
+def test_a_tiny_alpha_decides_nothing(baseline: Baseline, alpha: float) -> None:
+    verdict = one(baseline, grid(draw=11)[:20], GateOptions(alpha=alpha))
+    assert verdict.outcome == "inconclusive"
+    assert "nan" not in verdict.reason

@@ -163,3 +163,32 @@ def test_a_small_grid_is_decided_at_its_end() -> None:
     assert play(SequentialGate(small), grid(draw=3, prompts=5, seeds=1)).outcome == "pass"
     bad = [replace(r, scores={"grid": 0.05, "style": 0.1, "health": 1.0}) for r in rows]
     assert play(SequentialGate(small), bad).outcome == "fail"
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_fewer_than_four_images_never_pass(baseline: Baseline, images: int) -> None:
+    options = GateOptions(max_images=images, margins={"grid": 0.9, "style": 0.9})
+    verdict = play(SequentialGate(baseline, options), grid(draw=2))
+    assert verdict.outcome == "inconclusive"
+    assert images < 3 or "too few to pass" in verdict.reason
+
+
+def test_few_prompts_with_many_seeds_are_told_apart_from_a_loss_at_the_margin() -> None:
+    few = freeze("few", grid(prompts=2, seeds=20, draw=3), profile=Profile("t", GATED))
+    verdict = play(SequentialGate(few), grid(prompts=2, seeds=20, draw=4))
+    assert verdict.outcome == "inconclusive"
+    assert "only 2 prompts: 8 or more" in verdict.reason
+
+
+def test_min_images_beyond_the_grid_says_how_many_are_lacking() -> None:
+    small = freeze("small", grid(prompts=12, seeds=2, draw=3), profile=Profile("t", GATED))
+    verdict = play(
+        SequentialGate(small, GateOptions(min_images=100)), grid(prompts=12, seeds=2, draw=3)
+    )
+    assert verdict.outcome == "inconclusive"
+    assert {item.more for item in verdict.comparisons if item.metric != "health"} == {76}
+
+
+def test_a_tiny_alpha_decides_nothing(baseline: Baseline) -> None:
+    verdict = play(SequentialGate(baseline, GateOptions(alpha=1e-300)), grid(draw=21))
+    assert verdict.outcome == "inconclusive"

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from loraeval.baselines import Baseline, Profile, is_fault
-from loraeval.errors import StaleError
+from loraeval.errors import ScoresError, StaleError
 from loraeval.gate.comparable import check_comparable
 from loraeval.gate.estimate import hall_limit
 from loraeval.gate.faults import health_comparison, no_effect_reason
@@ -33,13 +33,16 @@ def gate_rows(
     """Return one verdict per checkpoint (run and epoch) in ``rows``, in order of appearance.
 
     With ``checkpoint`` all rows are one checkpoint of that name. Rows that must not be compared
-    give a verdict ``stale`` with the reason. Raises ``ScoresError`` where there are no rows.
+    give a verdict ``stale`` with the reason. An image that is given twice counts once, as a copy
+    is no further evidence. Raises ``ScoresError`` where there are no rows, and for an image with
+    two different scores.
     """
     options = options or GateOptions()
     groups: dict[tuple[object, ...], list[ScoreRow]] = {}
     for row in rows:
         key = () if checkpoint is not None else (row.checkpoint, row.run, row.epoch)
         groups.setdefault(key, []).append(row)
+    groups = {key: _each_once(members) for key, members in groups.items()}
     if not groups:
         check_comparable(baseline, [])
     index = BaselineIndex(baseline)
@@ -53,6 +56,18 @@ def gate_rows(
             continue
         found.append(_gate_group(name, index, members, options))
     return found
+
+
+def _each_once(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    seen: dict[tuple[object, ...], ScoreRow] = {}
+    for row in rows:
+        first = seen.setdefault((row.run, row.epoch, row.image), row)
+        if first.scores != row.scores:
+            raise ScoresError(
+                f"{row.image} of {checkpoint_name(row)} is given twice with different scores; "
+                "give each image once"
+            )
+    return list(seen.values())
 
 
 def checkpoint_name(row: ScoreRow) -> str:
@@ -174,10 +189,7 @@ def compare(
     )
     if outcome == "pass" and count < FEWEST_TO_PASS:
         outcome, more = "inconclusive", FEWEST_TO_PASS - count
-        reason = (
-            f"{matched.metric} looks as good, but {images(count)} are too few to pass "
-            f"(at least {FEWEST_TO_PASS})"
-        )
+        reason = too_few_reason(matched.metric, count)
     return Comparison(
         metric=matched.metric,
         outcome=outcome,
@@ -192,6 +204,14 @@ def compare(
         baseline_mean=candidate - estimate.mean,
         candidate_mean=candidate,
         more=more,
+    )
+
+
+def too_few_reason(metric: str, count: int) -> str:
+    """Return the sentence for scores that would pass were there more of them."""
+    return (
+        f"{metric} looks as good, but {images(count)} are too few to pass "
+        f"(at least {FEWEST_TO_PASS})"
     )
 
 

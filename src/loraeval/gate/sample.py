@@ -109,6 +109,7 @@ def images_to_decide(
     level = options.alpha if estimate.mean > -margin else level_high
     if gap == 0:
         return None
-    needed = count * ((ndtri(1 - level) + ndtri(options.power)) * estimate.error / gap) ** 2
-    further = max(1, math.ceil(needed) - count)
-    return further if further <= FORESEEABLE else None
+    needed = float(count * ((ndtri(options.power) - ndtri(level)) * estimate.error / gap) ** 2)
+    if needed > count + FORESEEABLE:
+        return None
+    return max(1, math.ceil(needed) - count)

@@ -31,8 +31,14 @@ def comparison_reason(
     n: int,
     pairing: Pairing,
     more: int | None,
+    prompts: int | None = None,
+    prompts_wanted: int = 0,
 ) -> str:
-    """Return the sentence for a comparison that could be made."""
+    """Return the sentence for a comparison that could be made.
+
+    ``prompts`` is given where the spread is known from them alone: undecided with fewer than
+    ``prompts_wanted``, it is prompts that are missing, not images.
+    """
     basis = f"{images(n)}, {PAIRED[pairing]}"
     change = f"{candidate_mean:.2f} against {baseline_mean:.2f}"
     if outcome == "fail":
@@ -46,11 +52,12 @@ def comparison_reason(
             f"{metric} is as good: it {moved} by {abs(estimate):.2f} ({change}), at worst it fell "
             f"by {_loss(low)}, within the margin {margin:.3g} ({basis})"
         )
-    advice = (
-        f"about {more} more would probably decide"
-        if more is not None
-        else "the loss is too close to the margin for any sensible number of images"
-    )
+    advice = "the loss is too close to the margin for any sensible number of images"
+    if prompts is not None and prompts < prompts_wanted:
+        counted = "1 prompt" if prompts == 1 else f"{prompts} prompts"
+        advice = f"only {counted}: {prompts_wanted} or more decide with far fewer images"
+    elif more is not None:
+        advice = f"about {more} more would probably decide"
     return (
         f"{metric} is undecided: a change of {estimate:+.2f} ({change}), somewhere from "
         f"{_end(low)} to {_end(high)}, the margin -{margin:.3g} between ({basis}; {advice})"

@@ -14,14 +14,16 @@ from loraeval.gate.comparable import check_comparable
 from loraeval.gate.estimate import paired_residuals
 from loraeval.gate.faults import health_comparison, no_effect_reason
 from loraeval.gate.fixed import (
+    FEWEST_TO_PASS,
     checkpoint_name,
     failing,
     margin_of,
     missing_reason,
     overall,
     scorers_tested,
+    too_few_reason,
 )
-from loraeval.gate.looks import NEVER, Plan, bounds_at, decide
+from loraeval.gate.looks import FEWEST_CLUSTERS, NEVER, Plan, bounds_at, decide
 from loraeval.gate.matching import BaselineIndex, Matched
 from loraeval.gate.options import GateOptions
 from loraeval.gate.sample import Estimate, images_to_decide
@@ -210,6 +212,8 @@ def _judge(matched: Matched, margin: float, plan: Plan, options: GateOptions) ->
         level = plan.alpha_fail
         facts = Estimate(estimate, float(bounds.error), count)
         more = images_to_decide(facts, margin, count, level, options)
+    if not enough:
+        more = max(more or 0, (options.min_images or 0) - count)
     candidate = float(scores[:at].mean())
     reason = comparison_reason(
         outcome,
@@ -223,7 +227,12 @@ def _judge(matched: Matched, margin: float, plan: Plan, options: GateOptions) ->
         n=at,
         pairing="prompt+seed",
         more=more,
+        prompts=len(set(matched.prompts)),
+        prompts_wanted=FEWEST_CLUSTERS,
     )
+    if outcome == "pass" and count < FEWEST_TO_PASS:
+        outcome, more = "inconclusive", FEWEST_TO_PASS - count
+        reason = too_few_reason(matched.metric, count)
     comparison = Comparison(
         metric=matched.metric,
         outcome=outcome,
