@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "loraeval"
 
 LAYERS: list[set[str]] = [
-    {"errors", "records", "atomic_files", "torchvision_ops"},
+    {"errors", "records", "atomic_files", "strict_json", "torchvision_ops"},
     {"scores_file"},
     {"prompts", "checkpoints", "images"},
     {"render", "scorers", "gate", "baselines", "sources", "testing"},

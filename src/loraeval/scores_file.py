@@ -13,6 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from loraeval import strict_json
 from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import ScoresError
 from loraeval.records import ScoreRow
@@ -25,6 +26,10 @@ MAX_NAME = 1000
 
 MAX_NUMBER = 2**64
 """Largest epoch or seed."""
+
+MAX_METRICS = 300
+"""Metrics of a file at most: loraeval's own are some twenty, and every one is a column of a table
+and a row of a chart."""
 
 _FIELDS = {item.name for item in fields(ScoreRow)}
 _REQUIRED = ("image", "run", "prompt_id", "scores")
@@ -46,7 +51,13 @@ def read_scores(path: Path) -> list[ScoreRow]:
     Raises ``ScoresError`` naming file and line for anything that is not a row: a score outside
     [0, 1], NaN, a missing field, broken JSON, an empty file.
     """
-    rows = list(_rows(path))
+    rows: list[ScoreRow] = []
+    metrics: set[str] = set()
+    for row in _rows(path):
+        metrics.update(row.scores)
+        if len(metrics) > MAX_METRICS:
+            raise ScoresError(f"{path}: more than {MAX_METRICS} metrics; is it a scores file?")
+        rows.append(row)
     if not rows:
         raise ScoresError(f"{path}: expected at least one scored image, found none")
     return rows
@@ -69,8 +80,8 @@ def _rows(path: Path) -> Iterator[ScoreRow]:
 
 def _row(line: bytes, where: str) -> ScoreRow:
     try:
-        data: Any = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        data: Any = strict_json.loads(line.decode("utf-8"))
+    except ValueError as error:
         raise ScoresError(f"{where}: expected one JSON object a line ({error})") from error
     if not isinstance(data, dict):
         raise ScoresError(f"{where}: expected a JSON object, found {type(data).__name__}")

@@ -205,7 +205,7 @@ def test_json_lines() -> None:
         ("[1]", "expected a JSON object, found list"),
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 20_000, "nested too deeply"),
-        ('{"id":"a","text":"b","seed":NaN}', "whole number"),
+        ('{"id":"a","text":"b","seed":NaN}', "NaN is no number"),
         ('{"id":"a","text":"b","seed":' + "9" * 5000 + "}", "expected one JSON object"),
         ('{"id":"a","text":"\\ud800"}', "control characters"),
         ('{"image":"a.png"}', "prompt_id is missing"),

@@ -44,7 +44,7 @@ def test_a_row_by_other_hands_needs_only_the_pinned_fields(tmp_path: Path) -> No
         ("{", "one JSON object a line"),
         ("[1]", "expected a JSON object"),
         ('{"image": "x"}', "run, prompt_id, scores missing"),
-        ('{"image":"x","run":"r","prompt_id":"p","scores":{"grid":NaN}}', "grid=nan"),
+        ('{"image":"x","run":"r","prompt_id":"p","scores":{"grid":NaN}}', "NaN is no number"),
         ('{"image":"x","run":"r","prompt_id":"p","scores":{"grid":1.5}}', "grid=1.5"),
         ('{"image":"x","run":"r","prompt_id":"p","scores":{"grid":true}}', "grid=True"),
         ('{"image":"x","run":"r","prompt_id":"p","scores":{},"epoch":"7"}', "epoch='7'"),

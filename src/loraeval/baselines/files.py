@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from loraeval import strict_json
 from loraeval.atomic_files import write_text_atomically
 from loraeval.baselines.freeze import check_name
 from loraeval.baselines.profile import profile_from_mapping, profile_to_mapping
@@ -164,8 +165,8 @@ def _parameters(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        data = json.loads(read_text(path, BaselineError))
-    except (ValueError, RecursionError) as error:
+        data = strict_json.loads(read_text(path, BaselineError))
+    except ValueError as error:
         raise BaselineError(f"{path}: expected a JSON object ({clean(error)})") from error
     if not isinstance(data, dict):
         raise BaselineError(f"{path}: expected a JSON object, found {type(data).__name__}")

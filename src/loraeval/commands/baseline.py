@@ -147,7 +147,7 @@ def _show(args: argparse.Namespace) -> int:
 
     found = read_baseline(args.name, args.root)
     if args.json:
-        print(json.dumps(_facts(found), indent=1, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(_facts(found), indent=1, allow_nan=False))
         return 0
     print(baseline_text(found))
     return 0
@@ -198,12 +198,14 @@ def _made_by(scores: Path, rows: Sequence[ScoreRow]) -> dict[str, Any]:
 
     Empty where nothing lies there, or where it is not what these rows were made by.
     """
+    from loraeval import strict_json
+    from loraeval.prompts.limits import read_text
     from loraeval.prompts.sets import read_prompts
     from loraeval.scorers.reference import ReferenceSet
 
     made: dict[str, Any] = {}
     try:
-        facts = json.loads((scores.parent / "run.json").read_text(encoding="utf-8"))
+        facts = strict_json.loads(read_text(scores.parent / "run.json"))
         if {row.recipe for row in rows} != {facts["recipe_digest"]}:
             return {}
         made["recipe"] = {key: v for key, v in facts["recipe"].items() if v is not None}
@@ -213,7 +215,7 @@ def _made_by(scores: Path, rows: Sequence[ScoreRow]) -> dict[str, Any]:
         pass
     try:
         path = scores.parent / "reference.json"
-        encoder = ReferenceSet.from_json(path.read_text(encoding="utf-8")).encoder
+        encoder = ReferenceSet.from_file(path).encoder
         if encoder in {row.encoder for row in rows}:
             made["reference_file"] = path
     except (OSError, ValueError, BaselineError):
@@ -234,10 +236,11 @@ def _recipe(path: Path | None) -> Mapping[str, Any] | None:
 def _parameters(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
+    from loraeval import strict_json
+    from loraeval.prompts.limits import read_text
+
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--parameters: cannot read {path} ({error.strerror})") from error
+        data = strict_json.loads(read_text(path, UsageError))
     except ValueError as error:
         raise UsageError(f"--parameters: {path} is not JSON ({error})") from error
     if not isinstance(data, dict):
@@ -252,8 +255,8 @@ def _existing(path: Path | None) -> Path | None:
         from loraeval.scorers.reference import ReferenceSet
 
         try:
-            ReferenceSet.from_json(path.read_text(encoding="utf-8"))
-        except (BaselineError, ValueError, OSError) as error:
+            ReferenceSet.from_file(path)
+        except BaselineError as error:
             raise UsageError(
                 f"--reference: {path} holds no reference features; write them with: "
                 "loraeval score SOURCE --reference DIR --save-reference FILE"

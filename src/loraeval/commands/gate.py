@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     verdicts = gate_rows(baseline, in_epoch_order(rows), options, profile=profile)
     code = exit_code(verdicts, options)
     if args.json:
-        print(json.dumps(_report(verdicts, code), indent=1, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(_report(verdicts, code), indent=1, allow_nan=False))
     else:
         print(verdict_table(verdicts))
     return code

@@ -162,7 +162,7 @@ def _reference(
                     count = f"{len(left_out)} reference images"
                     say(f"{count} cannot be read and are left out (first: {left_out[0]})", quiet)
     elif baseline is not None and baseline.reference_file is not None:
-        return ReferenceSet.from_json(baseline.reference_file.read_text(encoding="utf-8"))
+        return ReferenceSet.from_file(baseline.reference_file)
     return None
 
 

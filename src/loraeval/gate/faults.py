@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from loraeval.baselines import FAULT, Baseline
-from loraeval.gate.matching import unscored_reason
+from loraeval.gate.matching import MAX_REASON, unscored_reason
 from loraeval.gate.sentences import images
+from loraeval.prompts.limits import clean
 from loraeval.records import Comparison, ScoreRow
 
 
@@ -30,7 +31,7 @@ def _seen(row: ScoreRow) -> str:
         return ""
     seen = facts.get("seen")
     told = ", ".join(map(str, seen.values())) if isinstance(seen, dict) else facts.get("reason")
-    return f": {told}" if told else ""
+    return f": {clean(told, MAX_REASON)}" if told else ""
 
 
 def no_effect_reason(rows: Sequence[ScoreRow]) -> str | None:

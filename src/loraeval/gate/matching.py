@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from loraeval.baselines import Baseline
 from loraeval.baselines.margins import prompt_key, values_by_prompt
 from loraeval.baselines.spread import Spread, spread_of
+from loraeval.prompts.limits import clean
 from loraeval.records import Pairing, ScoreRow
+
+MAX_REASON = 1000
+"""Characters of a reason from a scores file that a verdict repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +120,5 @@ def unscored_reason(row: ScoreRow, metric: str) -> str:
     for name in (metric, metric.split(".")[0]):
         facts = row.details.get(name)
         if isinstance(facts, dict) and isinstance(facts.get("reason"), str):
-            return str(facts["reason"])
+            return clean(facts["reason"], MAX_REASON)
     return "it was not scored"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from loraeval import strict_json
 from loraeval.errors import LoraevalError, PromptError
 from loraeval.prompts.building import build_prompt, build_set
 from loraeval.prompts.limits import MAX_LINE_BYTES, OVERRIDES, check_keys, clean, has_raw_bytes
@@ -61,9 +61,7 @@ def _object(line: str, here: str, error: type[LoraevalError]) -> dict[str, Any]:
     if has_raw_bytes(line):
         raise error(f"{here}: expected UTF-8 text, found other bytes")
     try:
-        value = json.loads(line)
-    except RecursionError as cause:
-        raise error(f"{here}: nested too deeply") from cause
+        value = strict_json.loads(line)
     except ValueError as cause:
         raise error(f"{here}: expected one JSON object a line ({clean(cause)})") from cause
     if not isinstance(value, dict):

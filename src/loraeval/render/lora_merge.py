@@ -12,12 +12,14 @@ in every step, and a swap takes milliseconds.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import CheckpointError
+from loraeval.prompts.limits import clean
 from loraeval.render.adapters import LoraModule, decompose, difference, rank_of
 from loraeval.render.lora_names import group_keys, match, module_names
 
@@ -54,26 +56,14 @@ def read_lora(path: Path, device: str = "cpu") -> Lora:
     header = read_header(path)
     modules = group_keys(header.tensors, str(path))
     tensors = load_file(path, device=device)
-    finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()
+    finite = torch.stack([_is_finite(tensor) for tensor in tensors.values()]).tolist()
     broken = [name for name, good in zip(tensors, finite, strict=True) if not good]
     if broken:
         raise CheckpointError(
             f"{path}: {len(broken)} of its {len(tensors)} tensors hold NaN or infinity, "
             f"{broken[0]} for one; this checkpoint is broken, take an earlier epoch"
         )
-    alphas = _peft_alphas(header.metadata)
-    alpha_keys = [m.alpha for m in modules.values() if m.alpha is not None]
-    values = [tensors[key].reshape(-1)[0].double() for key in alpha_keys]
-    scales = dict(zip(alpha_keys, torch.stack(values).tolist() if values else [], strict=True))
-    factors = {}
-    for name, module in modules.items():
-        rank = rank_of(module, tensors)
-        if rank is None:
-            factors[name] = 1.0
-        elif module.alpha is not None:
-            factors[name] = scales[module.alpha] / rank
-        else:
-            factors[name] = _peft_factor(alphas, name, rank)
+    factors = _factors(path, modules, tensors, _peft_alphas(header.metadata))
     trained = any(
         module.magnitude is not None
         or all(torch.stack([tensors[key].any() for key in module.factors]).tolist())
@@ -196,6 +186,49 @@ def _shape(lora: Lora, module: LoraModule, weight: torch.Tensor) -> tuple[int, i
     except (RuntimeError, IndexError, ValueError):
         return None
     return shape
+
+
+def _is_finite(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.is_floating_point() and tensor.element_size() == 1:  # not known for every float8
+        tensor = tensor.float()
+    return tensor.isfinite().all()
+
+
+def _factors(
+    path: Path,
+    modules: Mapping[str, LoraModule],
+    tensors: Mapping[str, torch.Tensor],
+    alphas: Mapping[str, Any],
+) -> dict[str, float]:
+    """Return alpha/rank of each module. Raises ``CheckpointError`` where it is no finite number:
+    an alpha that is none, a rank of 0.
+    """
+    import torch
+
+    keys = [module.alpha for module in modules.values() if module.alpha is not None]
+    empty = [key for key in keys if not tensors[key].numel()]
+    if empty:
+        raise CheckpointError(f"{path}: {clean(empty[0])} is empty; the file is damaged")
+    values = [tensors[key].reshape(-1)[0].double() for key in keys]
+    scales = dict(zip(keys, torch.stack(values).tolist() if values else [], strict=True))
+    factors = {}
+    for name, module in modules.items():
+        try:
+            rank = rank_of(module, tensors)
+            if rank is None:
+                factors[name] = 1.0
+            elif module.alpha is not None:
+                factors[name] = scales[module.alpha] / rank
+            else:
+                factors[name] = _peft_factor(alphas, name, rank)
+        except (IndexError, ZeroDivisionError, OverflowError):
+            factors[name] = math.nan
+        if not math.isfinite(factors[name]):
+            raise CheckpointError(
+                f"{path}: the alpha or the rank of {clean(name)} is no number to scale with; the "
+                "file is damaged"
+            )
+    return factors
 
 
 def _peft_alphas(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -15,7 +15,9 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#!|~$&]|:(?=//)|(?<=www)\.)", re.IGNORECA
 
 def escape(text: object) -> str:
     """Return ``text`` so that Markdown shows it as it is: no link, mention, image or HTML in it."""
-    shown = _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+    line = " ".join(str(text).split())
+    line = "".join(c if c.isprintable() else "\ufffd" for c in line)  # no override of the direction
+    shown = _SPECIAL.sub(r"\\\1", line)
     return shown.replace("@", "@\u200b")  # a space of no width keeps it from being a mention
 
 

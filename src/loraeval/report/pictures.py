@@ -70,9 +70,12 @@ def find_image(root: Path | None, name: str) -> Path | None:
     """
     if root is None or Path(name).is_absolute():
         return None
-    base = root.resolve()
-    path = (base / name).resolve()
-    return path if path.is_relative_to(base) and path.is_file() else None
+    try:
+        base = root.resolve()
+        path = (base / name).resolve()
+        return path if path.is_relative_to(base) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # a name too long, links in a ring
+        return None
 
 
 def embed_images(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from loraeval import strict_json
 from loraeval.errors import ImageError
 from loraeval.images.reading import read_image
 from loraeval.report.ratings import Choice, Pair, Rating, rating_of, write_ratings
@@ -179,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return
         try:
-            data = json.loads(self.rfile.read(int(length)))
+            data = strict_json.loads(self.rfile.read(int(length)).decode())
             known = self.server.session.choose(str(data["pair"]), str(data["side"]))
         except (ValueError, TypeError, KeyError):
             known = False

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from loraeval import strict_json
 from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import ScoresError
 from loraeval.prompts.limits import MAX_MANIFEST_BYTES, clean, read_text
@@ -83,9 +84,9 @@ def read_ratings(path: Path) -> dict[str, Rating]:
     text = read_text(path, ScoresError, MAX_MANIFEST_BYTES)
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            data = json.loads(line)
+            data = strict_json.loads(line)
             rating = Rating(**data)
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise ScoresError(f"{path}:{number}: expected a rating ({clean(error)})") from error
         if not all(isinstance(getattr(rating, name), str) for name in _TEXTS):
             raise ScoresError(f"{path}:{number}: expected a rating of named images")

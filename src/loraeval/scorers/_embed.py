@@ -6,7 +6,6 @@ Weights come from safetensors, or a pickle with ``weights_only=True``; on the CP
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from loraeval.errors import InputError, UsageError  # noqa: E402
+from loraeval.scorers.encoder_folder import read_clip_config  # noqa: E402
 from loraeval.scorers.encoders import (  # noqa: E402
     CLIP_CONFIG,
     OFFLINE_ENCODER,
@@ -228,8 +228,8 @@ def clip_from_folder(folder: Path) -> TorchEncoder:
     import open_clip
 
     weights = next(folder / name for name in WEIGHT_FILES if (folder / name).is_file())
+    config = read_clip_config(folder / CLIP_CONFIG)
     try:
-        config = json.loads((folder / CLIP_CONFIG).read_text(encoding="utf-8"))
         preprocess = config.get("preprocess_cfg", {})
         model = open_clip.create_model(f"local-dir:{folder}")
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")

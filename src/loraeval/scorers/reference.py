@@ -23,10 +23,11 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
+from loraeval import strict_json
 from loraeval.errors import BaselineError, ImageError, InputError, StaleError
 from loraeval.images.picture import open_picture, picture_from_array
 from loraeval.images.reading import IMAGE_EXTENSIONS
-from loraeval.prompts.limits import MAX_ID, clean
+from loraeval.prompts.limits import MAX_ID, clean, read_text
 from loraeval.scorers.palette import colours_in
 from loraeval.scorers.reference_view import (
     NEIGHBOURS,
@@ -50,6 +51,10 @@ MINIMUM = NEIGHBOURS + 1
 
 COARSE_SIDE = 32
 """Shorter side, in pixels, that the coarse view is averaged to."""
+
+
+MAX_REFERENCE_BYTES = 256 << 20
+"""A reference of 100,000 images by a large encoder; one of 100 has half a megabyte."""
 
 
 _BATCH = 16
@@ -191,10 +196,19 @@ class ReferenceSet:
         return "{" + ",\n".join(lines) + "}\n"
 
     @classmethod
+    def from_file(cls, path: Path) -> ReferenceSet:
+        """Read a file that holds ``to_json``; raises ``BaselineError`` for anything else."""
+        text = read_text(path, BaselineError, MAX_REFERENCE_BYTES)
+        try:
+            return cls.from_json(text)
+        except BaselineError as error:
+            raise BaselineError(f"{clean(path)}: {error}") from error
+
+    @classmethod
     def from_json(cls, text: str) -> ReferenceSet:
         """Read what ``to_json`` wrote; raises ``BaselineError`` for anything else."""
         try:
-            held = json.loads(text)
+            held = strict_json.loads(text)
             if held["format"] != FORMAT:
                 raise ValueError(f"its format is {held['format']!r}, not {FORMAT!r}")
             names = tuple(str(row[0]) for row in held["images"])
@@ -202,9 +216,9 @@ class ReferenceSet:
             coarse = read_view(held["coarse"], [row[2] for row in held["images"]])
             encoder = str(held["encoder"])
             counts = _colour_counts(held["colours"], len(names))
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, IndexError) as error:
             raise BaselineError(
-                f"expected a reference written by loraeval, found something else ({error}); "
+                f"expected a reference written by loraeval, found something else ({clean(error)}); "
                 f"freeze the baseline again"
             ) from error
         if len(names) < MINIMUM:
