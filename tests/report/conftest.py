@@ -96,7 +96,7 @@ def make_run(
             for epoch in range(1, epochs + 1)
         ),
         baseline=BaselineView("GOLD", tuple(base), means, bands, folder / "baseline"),
-        selection=Choice(best, (), f"Keep epoch {best}: it has the highest scores of the series."),
+        selection=Choice(best, (), f"Epoch {best} has the highest scores of the series."),
         images=folder / "renders",
         prompts={f"portrait_{i:02d}": scene(i).caption for i in range(prompts)},
         recipe={"base model": "stable-diffusion-v1-5", "steps": 30, "size": f"{size}x{size}"},

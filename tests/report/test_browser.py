@@ -215,7 +215,7 @@ def test_axe_finds_nothing_serious(browser, report, scheme):
             assert serious == [], step
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800), (1920, 1080)])
 def test_nothing_sticks_out_sideways(browser, report, width, height):
     for found in open_page(browser, report, width, height):
         overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

@@ -61,7 +61,7 @@ def test_chart_holds_every_mean_the_baseline_and_the_recommended_epoch(study):
     assert {"level": study.baseline.means["grid"]} in data
     assert {r["epoch"] for r in data if r.get("chosen")} == {3}
     assert f"baseline {study.baseline.means['grid']:.3f}" in grid["title"]["subtitle"]
-    assert spec["title"]["subtitle"][0].startswith("Keep epoch 3")
+    assert spec["title"]["subtitle"][0].startswith("Epoch 3")
 
 
 def test_equal_input_gives_equal_bytes_in_another_process_too(tmp_path):
@@ -114,7 +114,7 @@ def test_sentence_names_the_marks(study):
     points = epoch_points(study.rows, ["grid"])
     said = chart_sentence(points, study.baseline, study.selection)
     assert said == (
-        "Keep epoch 3: it has the highest scores of the series. Mean over 5 prompts an epoch, "
+        "Epoch 3 has the highest scores of the series. Mean over 5 prompts an epoch, "
         "band: 95 % interval of the mean; dashed: baseline GOLD and its interval in grey; "
         "diamond: epoch 3."
     )

@@ -166,7 +166,8 @@ def test_headline_of_a_series_of_one_and_of_none(study):
     said = headline(study)
     assert said.outcome == "pass"
     assert said.sentence == (
-        "Keep epoch 3: it has the highest scores of the series. "
+        "Keep epoch 3: it passes against GOLD. "
+        "Epoch 3 has the highest scores of the series. "
         "1 of 4 checkpoints pass against GOLD (1 fail, 2 inconclusive)."
     )
     assert verdict_of_epoch(study, 3).checkpoint == "STUDY-000003.safetensors"

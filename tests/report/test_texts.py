@@ -27,7 +27,7 @@ def test_summary_has_the_table_the_chart_and_every_verdict(study):
         study.verdicts, rows=study.rows, selection=study.selection, title="T",
         images={"epochs.png": "Scores by epoch"},
     )  # fmt: skip
-    assert text.startswith("## T\n\n**Keep epoch 3")
+    assert text.startswith("## T\n\n**Epoch 3")
     assert "![Scores by epoch](epochs.png)" in text
     assert text.count("<details>") == 4
     assert "| STUDY-000003.safetensors | ✓ **pass** | ✓ +0.010 |" in text

@@ -20,6 +20,14 @@ WORDS: dict[Outcome, str] = {
 SIGNS: dict[Outcome, str] = {"pass": "✓", "fail": "✕", "inconclusive": "?", "stale": "≠"}
 """A sign for each outcome, so that colour is never the only difference."""
 
+_LEAD: dict[Outcome, str] = {
+    "pass": "Keep epoch {epoch}: it passes against {baseline}.",
+    "fail": "Keep none: even epoch {epoch}, the best of them, fails against {baseline}.",
+    "inconclusive": "Not decided yet for epoch {epoch}, the best so far, against {baseline}.",
+    "stale": "Epoch {epoch}, the best of them, cannot be compared with {baseline}.",
+}
+"""What the verdict of a series' best epoch means for whoever chooses one."""
+
 _GRAVITY: tuple[Outcome, ...] = ("fail", "stale", "inconclusive", "pass")
 
 
@@ -54,8 +62,10 @@ def headline(data: RunReport) -> Headline:
     counted += f" ({', '.join(rest)})." if rest else "."
     if data.selection is not None and data.selection.epoch is not None:
         chosen = verdict_of_epoch(data, data.selection.epoch)
-        outcome = chosen.outcome if chosen is not None else _gravest(data.verdicts)
-        return Headline(outcome, f"{data.selection.reason} {counted}")
+        if chosen is None:
+            return Headline(_gravest(data.verdicts), f"{data.selection.reason} {counted}")
+        lead = _LEAD[chosen.outcome].format(epoch=data.selection.epoch, baseline=chosen.baseline)
+        return Headline(chosen.outcome, f"{lead} {data.selection.reason} {counted}")
     return Headline(_gravest(data.verdicts), counted)
 
 
