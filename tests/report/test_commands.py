@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from loraeval.cli import main
 from loraeval.report.ratings import make_pairs, rating_of, write_ratings
 from loraeval.scores_file import write_scores
+from loraeval.testing.kohya_files import write_lora
 
 
 @pytest.fixture
@@ -70,6 +72,36 @@ def test_report_gates_shows_and_announces(place, frozen, study, capsys, monkeypa
     blamed = r"^::(error|warning) title=STUDY-000001\.safetensors%3A \w+"
     assert re.search(blamed, said, re.MULTILINE)
     assert "```mermaid" in (place / "job.md").read_text()
+
+
+def test_report_says_what_a_failed_checkpoint_was_trained_otherwise(place, frozen, study, capsys):
+    assert (
+        main(["params", str(_lora(place / "gold.safetensors", 4)), "--json", "--out", "p.json"])
+        == 0
+    )
+    freeze = ["baseline", "freeze", frozen, "--replace", "--scores", "gold.jsonl"]
+    assert main([*freeze, "--parameters", "p.json"]) == 0
+    failed = [
+        replace(row, scores={**row.scores, "grid": 0.0}) for row in study.rows if row.epoch == 1
+    ]
+    write_scores(place / "one.jsonl", failed)
+    words = ["report", "--scores", "one.jsonl", "--baseline", frozen, "--out", "reports/R"]
+    _lora(place / "STUDY-000001.safetensors", 8)
+    assert main([*words, "--checkpoint", "STUDY-000001.safetensors"]) == 0
+    page = (place / "reports" / "R" / "index.html").read_text()
+    assert page.index("Trained otherwise than the baseline") < page.index('id="comparisons"')
+    assert "network_dim: 4 -&gt; 8" in page
+    assert 'id="parameters-title"' in page
+    capsys.readouterr()
+    assert main([*words, "--checkpoint", "gold.safetensors"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "--checkpoint: expected files of the gated checkpoints (STUDY-000001.safetensors)" in said
+    )
+
+
+def _lora(path: Path, rank: int) -> Path:
+    return write_lora(path, rank=rank, alpha=rank / 2, network_dim=rank, network_alpha=rank / 2)
 
 
 def test_rate_summary_says_how_far_the_scorers_agree(place, study, capsys):

@@ -181,7 +181,8 @@ def _open(path: Path) -> BinaryIO:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CheckpointError(
-            f"{plain(path)}: cannot read the checkpoint ({plain(reason)}); name a LoRA file"
+            f"{plain(path)}: cannot read the checkpoint ({plain(reason)}); "
+            "name a LoRA file that can be read"
         ) from error
 
 

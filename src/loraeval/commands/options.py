@@ -75,7 +75,9 @@ def check_out(path: Path | None, *, folder: bool, option: str = "--out") -> None
     while not above.exists() and above != above.parent:
         above = above.parent
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UsageError(f"{option} {path}: cannot write here ({above} takes no new files)")
+        raise UsageError(
+            f"{option} {path}: cannot write here ({above} takes no new files); choose another place"
+        )
 
 
 def optional_baseline(name: str | None) -> Baseline | None:

@@ -32,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline-renders", type=Path, metavar="ROOT", help="images of the baseline"
     )
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="LoRA file, glob or folder behind the scores: shows what was trained otherwise",
+    )
     parser.add_argument("--prompts", metavar="SET", help="prompt set, to show the prompts' texts")
     parser.add_argument("--title", metavar="TEXT", help="default: the names of the runs")
     parser.add_argument("--parquet", action="store_true", help="write scores.parquet as well")
@@ -96,7 +103,12 @@ def report_data(
     from dataclasses import replace
 
     from loraeval import __version__
-    from loraeval.evaluation.reporting import baseline_view, selection_of
+    from loraeval.evaluation.reporting import (
+        baseline_view,
+        failed_differences,
+        parameters_html,
+        selection_of,
+    )
     from loraeval.report.data import RunReport
 
     runs = list(dict.fromkeys(row.run for row in rows))
@@ -104,11 +116,15 @@ def report_data(
     view = None if baseline is None else baseline_view(baseline)
     if view is not None:
         view = replace(view, images=args.baseline_renders or args.renders or args.scores.parent)
+    verdicts = _verdicts(rows, baseline)
+    files = _files(args.checkpoint, verdicts)
     versions = {name: version for row in rows for name, version in row.versions.items()}
     return RunReport(
         title=args.title or (title if view is None else f"{title} against {view.name}"),
         rows=tuple(rows),
-        verdicts=_verdicts(rows, baseline),
+        verdicts=verdicts,
+        parameters_html=None if baseline is None else parameters_html(verdicts, baseline, files),
+        differences={} if baseline is None else failed_differences(verdicts, baseline, files),
         baseline=view,
         selection=selection_of(rows, baseline),
         images=args.renders or args.scores.parent,
@@ -127,6 +143,33 @@ def _verdicts(rows: Sequence[ScoreRow], baseline: Baseline | None) -> tuple[Verd
     from loraeval.report.series import in_epoch_order
 
     return tuple(gate_rows(baseline, in_epoch_order(rows), GateOptions()))
+
+
+def _files(texts: Sequence[str], verdicts: Sequence[Verdict]) -> dict[str, Path]:
+    """Return the file of each gated checkpoint that ``texts`` name, by the verdict's name.
+
+    Raises ``UsageError`` where none of the files belongs to the scores.
+    """
+    from loraeval.errors import UsageError
+    from loraeval.evaluation.checkpoints import expand_all
+
+    if not texts:
+        return {}
+    paths = expand_all(texts, Path.cwd())
+    found: dict[str, Path] = {}
+    for verdict in verdicts:
+        run, _, epoch = verdict.checkpoint.partition(" epoch ")
+        numbered = [f"{run}-{int(epoch):06d}.safetensors"] if epoch.isdecimal() else []
+        for name in (verdict.checkpoint, *numbered, f"{run}.safetensors"):
+            if name in paths:
+                found.setdefault(verdict.checkpoint, paths[name])
+    if not found:
+        wanted = ", ".join(v.checkpoint for v in verdicts[:4]) or "none: name a --baseline"
+        raise UsageError(
+            f"--checkpoint: expected files of the gated checkpoints ({wanted}), "
+            f"found {', '.join(list(paths)[:4])}"
+        )
+    return found
 
 
 def _texts(name: str | None) -> dict[str, str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from loraeval.baselines import Baseline
     from loraeval.checkpoints.compare import ParameterComparison
     from loraeval.gate.epochs import EpochSelection
-    from loraeval.records import PromptSet, Recipe
+    from loraeval.records import PromptSet, Recipe, Verdict
     from loraeval.report.data import BaselineView, RunReport
 
 
@@ -71,7 +71,8 @@ def report_of(
             row.image: path for run in runs for row, path in zip(run.rows, run.images, strict=True)
         },
         prompts={p.id: p.text for p in prompts.prompts} if prompts is not None else {},
-        parameters_html=parameters_html(runs, baseline, checkpoints),
+        parameters_html=parameters_html([run.verdict for run in runs], baseline, checkpoints),
+        differences=failed_differences([run.verdict for run in runs], baseline, checkpoints),
         recipe=asdict(recipe) if recipe is not None else dict(baseline.recipe or {}),
         versions=dict(rows[0].versions) if rows else {},
         hashes=_hashes(checkpoints, baseline),
@@ -143,8 +144,20 @@ def training_differences(baseline: Baseline, checkpoint: Path) -> list[str]:
     return effective_differences(comparison) if comparison is not None else []
 
 
+def failed_differences(
+    verdicts: Sequence[Verdict], baseline: Baseline, checkpoints: Mapping[str, Path]
+) -> dict[str, tuple[str, ...]]:
+    """Return ``training_differences`` of each checkpoint that failed and whose file is there."""
+    failed = [v.checkpoint for v in verdicts if v.outcome == "fail"]
+    return {
+        name: tuple(training_differences(baseline, checkpoints[name]))
+        for name in failed
+        if name in checkpoints
+    }
+
+
 def parameters_html(
-    runs: Sequence[GateRun], baseline: Baseline, checkpoints: Mapping[str, Path]
+    verdicts: Sequence[Verdict], baseline: Baseline, checkpoints: Mapping[str, Path]
 ) -> str | None:
     """Return the differences in training parameters as escaped HTML, where both are known.
 
@@ -152,7 +165,7 @@ def parameters_html(
     """
     from loraeval.checkpoints.show import parameters_html as render
 
-    failed = [run.checkpoint for run in runs if run.verdict.outcome == "fail"]
+    failed = [v.checkpoint for v in verdicts if v.outcome == "fail"]
     for name in [*failed, *checkpoints]:
         comparison = (
             compared_parameters(baseline, checkpoints[name]) if name in checkpoints else None

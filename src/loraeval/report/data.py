@@ -62,7 +62,8 @@ class RunReport:
     ``rows`` are the candidate's images in any order; ``images`` the folder that their ``image``
     is relative to, ``image_files`` maps ``image`` to the file instead, where the caller knows it
     (``GateRun.images``). ``prompts`` maps prompt id to the prompt's text where known. ``recipe``,
-    ``versions``, ``hashes`` and ``provenance`` are shown as tables of text.
+    ``versions``, ``hashes`` and ``provenance`` are shown as tables of text. ``differences`` maps a
+    checkpoint that failed to its effective differences in training, a sentence each.
     """
 
     title: str
@@ -74,6 +75,7 @@ class RunReport:
     image_files: Mapping[str, Path] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict)
     parameters_html: str | None = None
+    differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     recipe: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
