@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,20 @@ def test_a_scores_file_of_thousands_of_metrics_is_refused(tmp_path: Path) -> Non
         read_scores(scores(tmp_path / "s.jsonl", scores=many))
     many.popitem()
     assert len(read_scores(scores(tmp_path / "s.jsonl", scores=many))) == 12
+
+
+def test_a_scores_file_of_hundreds_of_runs_has_no_chart_of_all(tmp_path: Path) -> None:
+    """A block of panels for each of 400 runs kept the chart renderer busy for many minutes."""
+    from loraeval.evaluation.reporting import charts_of
+    from loraeval.report.charts import MAX_RUNS, epoch_chart
+
+    pytest.importorskip("altair")
+    (row, *_) = read_scores(scores(tmp_path / "s.jsonl"))
+    rows = [replace(row, run=f"run{n}") for n in range(400)]
+    with pytest.raises(ScoresError, match="a chart of 400 runs"):
+        epoch_chart(rows)
+    assert epoch_chart(rows[:MAX_RUNS])
+    assert charts_of(tmp_path, rows, None) is None, "a long run does not fail for its chart"
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"[" * 100_000, b'{"format": NaN}', b"[]", b"",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.atomic_files import write_text_atomically
-from loraeval.errors import LoraevalError, MissingExtraError
+from loraeval.errors import LoraevalError, MissingExtraError, ScoresError
 from loraeval.evaluation.gate_run import GateRun
 from loraeval.evaluation.stored_run import verdict_to_json
 from loraeval.records import ScoreRow
@@ -190,13 +190,15 @@ def _hashes(checkpoints: Mapping[str, Path], baseline: Baseline) -> dict[str, st
 def charts_of(
     folder: Path, rows: Sequence[ScoreRow], baseline: Baseline | None
 ) -> tuple[Path, Path] | None:
-    """Write the epoch chart as PNG and SVG; None where the charts extra is not installed."""
+    """Write the epoch chart as PNG and SVG; None where the charts extra is not installed, or there
+    is no chart of these rows.
+    """
     from loraeval.report.charts import epoch_chart, save_chart
 
     view = baseline_view(baseline) if baseline is not None else None
     try:
         chart = epoch_chart(rows, baseline=view, selection=selection_of(rows, baseline))
-    except MissingExtraError:
+    except (MissingExtraError, ScoresError):
         return None
     png, svg = save_chart(chart, folder, "epochs")
     return png, svg

@@ -33,6 +33,10 @@ MIN_SPAN = 0.1
 cliff."""
 
 
+MAX_RUNS = 12
+"""Runs of one chart at most: each is a block of panels below the other, and takes seconds."""
+
+
 def epoch_chart(
     rows: Sequence[ScoreRow],
     *,
@@ -45,8 +49,8 @@ def epoch_chart(
 
     ``metrics`` defaults to the scorers' main metrics; those without any number are left out.
     Several runs get a block each, one below the other, and no recommended epoch.
-    Raises ``ScoresError`` where no row has an epoch and a number, ``MissingExtraError`` without
-    the extra ``charts``.
+    Raises ``ScoresError`` where no row has an epoch and a number, or there are more than
+    ``MAX_RUNS`` runs, ``MissingExtraError`` without the extra ``charts``.
     """
     alt = altair_module()
     wanted = main_metrics(rows) if metrics is None else tuple(metrics)
@@ -59,6 +63,11 @@ def epoch_chart(
         raise ScoresError(
             "a chart by epoch needs rows with an epoch and a score, found none; "
             "score a series of checkpoints, or give the images' epochs in the renders manifest"
+        )
+    if len(by_run) > MAX_RUNS:
+        raise ScoresError(
+            f"a chart of {len(by_run)} runs cannot be read ({MAX_RUNS} at most fit one); draw each "
+            "with: loraeval chart --run NAME"
         )
     if len(by_run) > 1:
         selection = None  # a selection is made among the epochs of one run
