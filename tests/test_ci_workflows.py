@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from loraeval.baselines import read_baseline
 from loraeval.cli import main
 from loraeval.sources import find_renders
 from loraeval.testing.portraits_files import write_portraits
@@ -141,7 +142,8 @@ def test_github_gates_what_a_pull_request_changes(training: Path) -> None:
     assert "| palette |" in summary.read_text()
     suite = ET.parse(training / "reports" / "junit.xml").getroot().find("testsuite")
     assert suite is not None
-    assert int(suite.attrib["tests"]) == 5
+    gated = read_baseline("demo_perfect", training / "baselines").profile.gated
+    assert int(suite.attrib["tests"]) == len(gated)
     assert (training / "reports" / "gate" / "index.html").is_file()
 
 
