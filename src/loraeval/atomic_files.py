@@ -90,11 +90,13 @@ def show_file(source: Path, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     _tidy(place.parent.absolute())
     with source.open("rb") as file:
-        _lock(file.fileno(), shared=True)  # on the file, so under its new name as well
         beside = place.parent / _unfinished_name()
-        try:
-            os.link(source, beside)
-        except OSError:  # another disk, or one without second names
+        linked = False
+        if _lock_shared(file.fileno()):  # on the file, so under its new name as well
+            with contextlib.suppress(OSError):  # another disk, or one without second names
+                os.link(source, beside)
+                linked = True
+        if not linked:
             with whole_file(place, sync=False) as copy:  # made anew from its source if lost
                 shutil.copyfileobj(file, copy)
             return
@@ -178,6 +180,19 @@ def _lock(handle: int, *, shared: bool = False) -> bool | None:
     except OSError:
         return None
     return True
+
+
+def _lock_shared(handle: int) -> bool:
+    """Lock an open file together with other readers; False where that cannot be had.
+
+    A cleaner that looks at another name of the same file has it for a moment: wait for that.
+    """
+    for _ in range(_ATTEMPTS):
+        locked = _lock(handle, shared=True)
+        if locked is not False:
+            return bool(locked)
+        time.sleep(0.01)
+    return False
 
 
 def _is_stream(path: Path) -> bool:
