@@ -14,6 +14,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from loraeval import __version__
 from loraeval.errors import LoraevalError
@@ -49,9 +50,16 @@ NO_PLACE = {
 EPILOG = "exit codes: 0 pass, 1 fail, 2 wrong usage or unreadable input, 3 inconclusive"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake with one line, and leaves the list of options to ``--help``."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
+
+
 def _top_parser() -> argparse.ArgumentParser:
     listing = "\n".join(f"  {name:<9} {text}" for name, (_, text) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="loraeval",
         usage="loraeval COMMAND [OPTION …]",
         description="Is this LoRA checkpoint good enough to ship, and which epoch is best?\n\n"
@@ -73,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         name = _top_parser().parse_args(words[:1]).command
         module = importlib.import_module(COMMANDS[name][0])
-        parser = argparse.ArgumentParser(
+        parser = _Parser(
             prog=f"loraeval {name}",
             description=module.__doc__,
             epilog=EPILOG,

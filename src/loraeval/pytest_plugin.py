@@ -208,11 +208,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     ]
     if not reports:
         return
-    from loraeval.shared_run import summary_text
+    from loraeval.gate.text import verdict_table
+    from loraeval.shared_run import read_verdicts
 
     texts = [text for r in reports for key, text in r.user_properties if key == "loraeval"]
     terminalreporter.section("LoRA gate")
-    for line in summary_text(texts).splitlines():
+    verdicts = read_verdicts(texts)
+    trained = _shared_run(config).trained_otherwise(verdicts)
+    for line in [*verdict_table(verdicts).splitlines(), *trained]:
         terminalreporter.write_line(line)
     folder = setting(config, "report")
     if folder is not None:

@@ -89,9 +89,17 @@ class SharedRun:
 
         if checkpoint not in self._runs:
             folder = self._folder() / uuid.uuid5(uuid.NAMESPACE_URL, checkpoint).hex
+            refusal = folder.with_suffix(".refused")
             with _locked(folder.with_suffix(".lock")):
+                if refusal.exists():
+                    raise UsageError(refusal.read_text(encoding="utf-8"))
                 if not folder.exists():
-                    write_run(folder, self._compute(checkpoint))
+                    try:
+                        write_run(folder, self._compute(checkpoint))
+                    except LoraevalError as error:
+                        # The other items and workers need not come to it again.
+                        refusal.write_text(str(error), encoding="utf-8")
+                        raise
             self._runs[checkpoint] = read_run(folder)
         return self._runs[checkpoint]
 
@@ -115,6 +123,20 @@ class SharedRun:
         runs = [self.run(name) for name in names]
         paths = {name: path for name, path in self._checkpoint_paths().items() if path.is_file()}
         return write_run_report(folder, runs, self._make_setup().baseline, checkpoints=paths)
+
+    def trained_otherwise(self, verdicts: Sequence[Verdict]) -> list[str]:
+        """Return a line for each parameter in which a failed checkpoint was trained otherwise than
+        the baseline's run, where both are known.
+        """
+        from loraeval.evaluation.reporting import failed_differences
+
+        try:
+            paths = self._checkpoint_paths()
+            files = {name: path for name, path in paths.items() if path.is_file()}
+            found = failed_differences(verdicts, self.baseline(), files)
+        except LoraevalError:
+            return []  # the items said it; a summary adds no second error
+        return [f"{name} trained otherwise: {s}" for name, said in found.items() for s in said]
 
     def close(self) -> None:
         """Remove the session's folder."""
@@ -191,20 +213,17 @@ def _properties(
     )
 
 
-def summary_text(texts: Sequence[str]) -> str:
-    """Return the table of verdicts from the items' JSON, one block a checkpoint, sorted."""
-    from loraeval.gate.text import verdict_table
-
+def read_verdicts(texts: Sequence[str]) -> list[Verdict]:
+    """Return the verdicts that the items' JSON texts add up to, one a checkpoint, sorted."""
     grouped: dict[tuple[str, str], list[Comparison]] = {}
     for facts in sorted(map(json.loads, texts), key=lambda facts: facts["place"]):
         key = (facts.pop("checkpoint"), facts.pop("baseline"))
         del facts["place"]
         grouped.setdefault(key, []).append(Comparison(**facts))
-    verdicts = [
+    return [
         Verdict(checkpoint, baseline, _overall(comparisons), tuple(comparisons), "")
         for (checkpoint, baseline), comparisons in sorted(grouped.items())
     ]
-    return verdict_table(verdicts)
 
 
 def _overall(comparisons: Sequence[Comparison]) -> Any:

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 DEFAULT_STORE = ".loraeval/store"
 """Where renders are kept, relative to where the command runs."""
 
+PYTEST_FLAG = "--lora-"
+
 
 @dataclass(frozen=True, slots=True)
 class RenderChoice:
-    """How to render: texts as the user gave them, None for the default."""
+    """How to render: texts as the user gave them, None for the default. ``flag`` is how the user
+    spells an option, for messages: ``--`` or pytest's ``--lora-``.
+    """
 
     base_model: str | None = None
     prompts: str | None = None
@@ -36,6 +40,7 @@ class RenderChoice:
     batch_size: int | None = None
     compile: str = "auto"
     offline: bool = False
+    flag: str = "--"
 
 
 def make_renderer(choice: RenderChoice, recipe: Recipe) -> Renderer:
@@ -73,8 +78,9 @@ def choose_recipe(choice: RenderChoice, baseline: Baseline | None) -> Recipe:
         return recipe_from_fields(fields, f"baseline {baseline.name}")
     if choice.recipe is None and choice.base_model is None:
         raise UsageError(
-            "expected a base model to render with: give --base-model (a diffusers folder, a "
-            ".safetensors file or a hub id), or score images that exist with --renders"
+            f"expected a base model to render with: give {choice.flag}base-model (a diffusers "
+            "folder, a .safetensors file or a hub id), or score images that exist with "
+            f"{choice.flag}renders"
         )
     return read_recipe(choice.recipe or "default", **overrides)
 
@@ -86,7 +92,8 @@ def choose_prompts(choice: RenderChoice, baseline: Baseline | None) -> PromptSet
     name = choice.prompts or (baseline.prompt_set if baseline is not None else None)
     if not name:
         raise UsageError(
-            "expected a prompt set to render: give --prompts (a set of prompts/ or a path)"
+            f"expected a prompt set to render: give {choice.flag}prompts (a set of prompts/ "
+            "or a path)"
         )
     return read_prompts(name)
 
@@ -98,27 +105,26 @@ def setup_from_settings(
 
     ``settings`` by option name without the prefix; paths are relative to ``here``, then ``root``.
     """
-    reference = settings.get("reference")
-    panel = build_panel(
-        PanelChoice(
-            encoder=settings.get("encoder") or "auto",
-            reference=_path(reference, root, here) if reference else None,
-        ),
-        baseline,
-        quiet=True,
-    )
     options = gate_options(
         alpha=settings.get("alpha"),
         max_images=settings.get("max-images"),
         min_images=settings.get("min-images"),
+    )
+    # The panel loads an encoder: what costs nothing is looked at before it.
+    reference = settings.get("reference")
+    panel_choice = PanelChoice(
+        encoder=settings.get("encoder") or "auto",
+        reference=_path(reference, root, here) if reference else None,
     )
     renders = settings.get("renders")
     if renders:
         from loraeval.sources import find_renders
 
         prompts = settings.get("prompts")
-        known = choose_prompts(RenderChoice(prompts=prompts), baseline) if prompts else None
+        choice = RenderChoice(prompts=prompts, flag=PYTEST_FLAG)
+        known = choose_prompts(choice, baseline) if prompts else None
         found = tuple(find_renders(_path(renders, root, here), known))
+        panel = build_panel(panel_choice, baseline, quiet=True)
         return GateSetup(baseline, panel, options, found=found)
     base_model = settings.get("base-model")
     choice = RenderChoice(
@@ -127,11 +133,12 @@ def setup_from_settings(
         recipe=_existing(settings.get("recipe"), root, here),
         store=_path(settings.get("store") or DEFAULT_STORE, root, here),
         devices=settings.get("devices") or "auto",
+        flag=PYTEST_FLAG,
     )
-    renderer = make_renderer(choice, choose_recipe(choice, baseline))
-    return GateSetup(
-        baseline, panel, options, renderer=renderer, prompts=choose_prompts(choice, baseline)
-    )
+    recipe, prompt_set = choose_recipe(choice, baseline), choose_prompts(choice, baseline)
+    renderer = make_renderer(choice, recipe)
+    panel = build_panel(panel_choice, baseline, quiet=True)
+    return GateSetup(baseline, panel, options, renderer=renderer, prompts=prompt_set)
 
 
 def gate_options(
