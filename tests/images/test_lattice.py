@@ -90,6 +90,14 @@ def test_24x24_is_found_at_every_size(
     assert sum(found) >= (12 if width == 512 else 10)
 
 
+@pytest.mark.parametrize(("cells", "side"), [(12, 1024), (16, 1024), (24, 1536), (16, 768)])
+def test_sharp_wide_cells_are_not_taken_for_several(cells: int, side: int) -> None:
+    start = (24 - cells) // 2
+    for seed in range(31, 35):
+        sprite = scene(seed).cells[start:, start:][:cells, :cells]
+        assert _size(_shown(sprite, side, side)) == (cells, cells)
+
+
 def test_columns_and_rows_may_differ() -> None:
     for seed in range(100, 106):
         assert _size(_worn(_shown(scene(seed).cells[:, 4:20], 512, 512))) == (16, 24), seed

@@ -58,6 +58,9 @@ POWER = 0.85
 KEEP = 0.04
 """Peaks with less than this share of the strongest peak's energy are a codec's raster or noise."""
 
+HARD = 0.4
+"""Standard deviation in pixels of a hard edge about its line."""
+
 _MAX_PEAKS = 72
 _CANDIDATES = 7
 
@@ -153,7 +156,7 @@ def line_widths(length: int) -> tuple[float, float]:
     One for hard edges, one for the softness of a decoder, blur or a few JPEG steps, which grows
     with the size of the image. All periods are compared at the same width.
     """
-    return 0.4, 0.4 + length / 850
+    return HARD, HARD + length / 850
 
 
 def log_gain(distance: Floats | float, period: Floats | float, width: float) -> Floats:
@@ -215,7 +218,13 @@ def _emission(peaks: Peaks, periods: Floats, width: float) -> Floats:
     away = turns[:, :, None] - phases[None, None, :]
     away -= np.rint(away)
     scale = periods.astype(np.float32)[None, :, None]
-    gain: Floats = log_gain(away * scale, scale, width)
+    away *= scale
+    if width <= HARD:
+        # In wide cells a phase step is wider than a hard line: an edge between two steps is on it.
+        slack = np.maximum(0, scale / (2 * PHASES) - np.float32(0.5))
+        if slack.any():
+            away = np.maximum(np.abs(away) - slack, 0)
+    gain: Floats = log_gain(away, scale, width)
     gain *= peaks.weight.astype(np.float32)[:, None, None]
     return gain
 

@@ -54,7 +54,7 @@ class GridScorer:
     """Scores the pixel lattice: ``grid`` for regularity, ``grid.size`` for the expected size."""
 
     name = "grid"
-    metrics: Sequence[Metric] = (Metric("grid", "2"), Metric("grid.size", "2"))
+    metrics: Sequence[Metric] = (Metric("grid", "3"), Metric("grid.size", "3"))
 
     def score(self, picture: Picture, context: ScoreContext) -> list[Score]:
         """Return regularity and size; size is unscored where no lattice is expected."""

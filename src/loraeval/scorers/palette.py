@@ -205,7 +205,7 @@ class PaletteScorer:
 
     name = "palette"
     metrics: Sequence[Metric] = tuple(
-        Metric(name, "2" if name in ("palette", "palette.colours") else "1")
+        Metric(name, "3" if name in ("palette", "palette.colours") else "2")
         for name in (
             "palette",
             "palette.coverage",
