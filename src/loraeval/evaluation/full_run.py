@@ -77,12 +77,15 @@ def _in_order(
     renders: Iterable[Render], checkpoints: Sequence[Path], prompts: PromptSet
 ) -> list[Render]:
     """Return ``renders`` by checkpoint, prompt and seed: they come as they are made, which after an
-    interruption or with several workers is another order each time.
+    interruption or with several workers is another order each time. A prompt that sets its own seed
+    has one image, whatever the recipe's seeds: it counts once.
     """
     place = {path.name: index for index, path in enumerate(checkpoints)}
     line = {prompt.id: index for index, prompt in enumerate(prompts.prompts)}
+    once = {(render.name, render.image): render for render in renders}
     return sorted(
-        renders, key=lambda r: (place.get(r.checkpoint or "", -1), line[r.prompt.id], r.seed or 0)
+        once.values(),
+        key=lambda r: (place.get(r.checkpoint or "", -1), line[r.prompt.id], r.seed or 0),
     )
 
 
