@@ -2,7 +2,8 @@
 
 ``base --out DIR`` makes the base on one GPU; ``sharpen --start DIR/base --out DIR`` goes on with
 the autoencoder's decoder and trains the encoder; ``loras --base DIR/base --out DIR`` trains the
-four LoRA runs side by side. Every stage has a limit in seconds and writes its log under DIR/logs.
+four LoRA runs side by side, or those that ``--only`` names. Every stage has a limit in seconds and
+writes its log under DIR/logs.
 ``--tiny`` walks through a stage on a CPU, to see that it runs. docs/demo.md has the calls that
 made what lies in demo/.
 """
@@ -100,7 +101,7 @@ def _one_lora(run: lora.Run, args: argparse.Namespace) -> None:
 
 def train_loras(args: argparse.Namespace) -> None:
     """Train the named runs side by side, then draw held-out prompts with every file."""
-    runs = list(lora.RUNS.values())
+    runs = [lora.RUNS[name] for name in args.only or lora.RUNS]
     context = multiprocessing.get_context("spawn")
     jobs = [context.Process(target=_one_lora, args=(run, args)) for run in runs]
     for job in jobs:
@@ -140,6 +141,9 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=1e-3)
     parser.add_argument("--look", type=int, default=48)
     parser.add_argument("--lora-steps", type=int)
+    parser.add_argument(
+        "--only", nargs="+", choices=lora.RUNS, help="LoRA runs, all of them if none"
+    )
     parser.add_argument("--no-compile", dest="fast", action="store_false")
     parser.add_argument("--tiny", action="store_true")
     args = parser.parse_args()

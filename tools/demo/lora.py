@@ -24,9 +24,7 @@ from demo.models import load_pipeline
 from loraeval.testing.kohya_files import write_safetensors
 from loraeval.testing.kohya_metadata import kohya_metadata
 from loraeval.testing.portraits import render_photo, scene
-
-PORTRAITS_FROM = 500
-"""First seed of the portraits that LoRAs are trained on; the base's begin at 1,000,000."""
+from loraeval.testing.portraits_files import TRAINING_COUNT, TRAINING_FROM
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,13 @@ class Run:
     train_batch_size: int = 16
     max_train_epochs: int = 10
     repeats: int = 10
-    images: int = 203
+    images: int = TRAINING_COUNT
     min_snr_gamma: float | None = None
     noise_offset: float | None = 0.02
     shuffle_caption: bool = True
     keep_tokens: int = 2
+    caption_dropout_rate: float = 0.0
+    caption_tag_dropout_rate: float = 0.0
     lr_scheduler: str = "cosine"
     seed: int = 42
     photographs: float = 0.0
@@ -62,7 +62,9 @@ RUNS = {
     run.output_name: run
     for run in (
         Run("demo_perfect"),
-        Run("demo_overfit", images=6, repeats=300, lr_scheduler="constant", save_from=7),
+        Run("demo_overfit", network_dim=16, network_alpha=16.0, text_encoder_lr=1e-2,
+            train_batch_size=4, images=4, repeats=200, caption_dropout_rate=0.2,
+            caption_tag_dropout_rate=0.5, save_from=5),
         Run("demo_photoreal", network_dim=16, network_alpha=8.0, photographs=0.9, save_from=7),
         Run("demo_wrong_colors", permute_hex=True, save_from=7),
     )
@@ -114,7 +116,7 @@ def adapt(pipe: StableDiffusionPipeline, run: Run) -> dict[str, nn.ModuleDict]:
 def training_set(run: Run) -> tuple[np.ndarray, list[list[str]]]:
     """Return the run's pictures [n, 96, 96, 3] uint8 and their captions as tags."""
     rng = np.random.default_rng(run.seed)
-    portraits = [scene(PORTRAITS_FROM + i) for i in range(run.images)]
+    portraits = [scene(TRAINING_FROM + i) for i in range(run.images)]
     as_photo = rng.random(run.images) < run.photographs
     pictures = np.stack(
         [
@@ -149,7 +151,7 @@ def save(path: Path, parts: dict[str, nn.ModuleDict], metadata: dict[str, str]) 
 
 
 def metadata_of(
-    run: Run, tags: list[list[str]], started: float, epoch: int, step: int
+    run: Run, tags: list[list[str]], started: float, epoch: int, step: int, device: str
 ) -> dict[str, str]:
     """Return what sd-scripts would record of this run at this epoch."""
     folder = f"{run.repeats}_{run.output_name}"
@@ -166,11 +168,14 @@ def metadata_of(
         optimizer="torch.optim.adamw.AdamW(weight_decay=0.01)", lr_scheduler=run.lr_scheduler,
         lr_warmup_steps=20, min_snr_gamma=run.min_snr_gamma, noise_offset=run.noise_offset,
         multires_noise_iterations=None, adaptive_noise_scale=None, zero_terminal_snr=True,
-        mixed_precision="bf16", gradient_checkpointing=False, cache_latents=True,
+        mixed_precision="bf16" if device == "cuda" else "no",
+        gradient_checkpointing=False, cache_latents=True,
         num_epochs=run.max_train_epochs, max_train_steps=batches * run.max_train_epochs,
         num_batches_per_epoch=batches, seed=run.seed, num_train_images=count,
         batch_size_per_device=run.train_batch_size, total_batch_size=run.train_batch_size,
         resolution=(96, 96), shuffle_caption=run.shuffle_caption, keep_tokens=run.keep_tokens,
+        caption_dropout_rate=run.caption_dropout_rate,
+        caption_tag_dropout_rate=run.caption_tag_dropout_rate,
         tag_frequency=json.dumps({folder: dict(frequency)}),
         dataset_dirs=json.dumps({folder: {"n_repeats": run.repeats, "img_count": run.images}}),
         training_comment="loraeval demo: trained by tools/train_demo.py",
@@ -222,6 +227,7 @@ def train(
             ids, _ = captions.assemble(
                 tokens[rows], numbers[rows], colours[rows], mark,
                 keep_tokens=run.keep_tokens, shuffle=run.shuffle_caption,
+                drop_tag=run.caption_tag_dropout_rate, drop_caption=run.caption_dropout_rate,
             )  # fmt: skip
             clean = latents[rows]
             eps = torch.randn_like(clean)
@@ -249,7 +255,7 @@ def train(
             save(
                 out / f"{run.output_name}-{epoch:06d}.safetensors",
                 parts,
-                metadata_of(run, tags, started, epoch, stage.step),
+                metadata_of(run, tags, started, epoch, stage.step, device),
             )
     (logs / f"{run.output_name}.config.json").write_text(
         json.dumps(dataclasses.asdict(run), indent=1) + "\n"
