@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 
-from loraeval.testing.kohya_files import write_series
+from loraeval.cli import main
+from loraeval.testing.kohya_files import write_lora, write_series
 
 GOOD, PHOTO, BLACK = "good-000002.safetensors", "photo-000001.safetensors", "black.safetensors"
 
@@ -130,3 +132,50 @@ def test_an_undecided_gate_means_what_the_user_chose(session: pytest.Pytester) -
     session.runpytest(*few).assert_outcomes(failed=1, deselected=2)
     session.runpytest(*few, "--lora-inconclusive", "skip").assert_outcomes(skipped=1, deselected=2)
     session.runpytest(*few, "--lora-inconclusive", "pass").assert_outcomes(passed=1, deselected=2)
+
+
+def test_a_mistake_is_worked_out_once_and_in_pytests_own_words(
+    pytester: pytest.Pytester, world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loraeval.evaluation import setup
+
+    calls = []
+    original = setup.setup_from_settings
+
+    def counted(*words: Any) -> Any:
+        calls.append(words)
+        return original(*words)
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the mistake is there to see before an encoder is loaded")
+
+    monkeypatch.setattr(setup, "setup_from_settings", counted)
+    monkeypatch.setattr(setup, "build_panel", never)
+    write_lora(pytester.path / "mine-000001.safetensors", rank=1, components=("te",))
+    result = pytester.runpytest(
+        "--checkpoint",
+        "mine-000001.safetensors",
+        "--lora-baseline",
+        str(world.baselines / "golden"),
+    )
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(["*expected a base model*give --lora-base-model*--lora-renders*"])
+    assert len(calls) == 1
+
+
+def test_a_failed_checkpoint_says_what_was_trained_otherwise(
+    session: pytest.Pytester, world: Any
+) -> None:
+    options: dict[str, Any] = {"components": ("te",), "rank": 2}
+    good = write_lora(session.path / "good.safetensors", alpha=1.0, **options)
+    write_lora(session.path / "photo-000001.safetensors", alpha=2.0, unet_lr=9e-4, **options)
+    assert main(["params", str(good), "--json", "--out", str(session.path / "good.json")]) == 0
+    freeze = ["baseline", "freeze", "known", "--scores", str(world.root / "scores.jsonl")]
+    freeze += ["--profile", str(world.root / "profile.toml"), "--select", "run=good,epoch=1"]
+    freeze += ["--parameters", str(session.path / "good.json"), "--root", str(session.path)]
+    assert main(freeze) == 0
+    result = session.runpytest(
+        "--checkpoint", "photo-000001.safetensors", "--lora-baseline", str(session.path / "known")
+    )
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*LoRA gate*", "*trained otherwise: unet_lr*9*"])

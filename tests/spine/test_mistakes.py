@@ -211,3 +211,23 @@ def test_pytest_says_a_mistake_once(pytester: pytest.Pytester) -> None:
     assert "expected a baseline called 'no'" in text
     assert "During handling" not in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nope"], "invalid choice: 'nope'"),
+        (["run"], "required: CHECKPOINT, --out; see loraeval run --help"),
+        (["gate", "--alpha", "x"], "--alpha: invalid float value: 'x'"),
+        (["baseline", "freeze"], "required: NAME, --scores; see loraeval baseline freeze --help"),
+        (["score", "\x1b[2J", "--nope"], "see loraeval score --help"),
+    ],
+)
+def test_wrong_options_get_one_line(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
