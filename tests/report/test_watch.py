@@ -119,6 +119,18 @@ def test_once_takes_what_is_there_oldest_first(tmp_path, trainer, study):
     assert verdict is study.verdicts[2]
 
 
+def test_once_names_a_file_that_it_leaves_out(tmp_path, trainer, study):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    save(trainer[0], folder)
+    torn = folder / "torn.safetensors"
+    torn.write_bytes(trainer[1].read_bytes()[:-10])
+    watch, said, _ = make_watch(folder, study, lambda _: Choice(1))
+    watch.until_stop(poll=1, once=True)
+    assert "torn.safetensors: left out, it is damaged or still being written" in said
+    assert len(watch.runs) == 1
+
+
 def test_an_empty_folder_has_no_verdict(tmp_path, study):
     watch, said, _ = make_watch(tmp_path, study, lambda n: None)
     assert exit_code(watch.until_stop(poll=1, once=True), None) == 2

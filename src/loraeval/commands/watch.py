@@ -233,8 +233,11 @@ class Watch:
                 continue
             facts = path.stat()
             state = (facts.st_size, facts.st_mtime_ns)
-            if (settled or self._seen.get(path) == state) and is_whole(path):
-                ready.append(path)
+            if settled or self._seen.get(path) == state:
+                if is_whole(path):
+                    ready.append(path)
+                elif settled:
+                    self.say(f"{path.name}: left out, it is damaged or still being written")
             self._seen[path] = state
         return ready
 
