@@ -15,7 +15,7 @@ import altair as alt
 import numpy as np
 import vl_convert
 
-from gate import HERE, WORLDS, load
+from _gate_worlds import HERE, WORLDS, load
 from loraeval.baselines.margins import shift_seen_in
 from loraeval.baselines.profile import SHARE
 
