@@ -85,7 +85,7 @@ class SharedRun:
 
     def run(self, checkpoint: str) -> GateRun:
         """Return the gated run of ``checkpoint``, computed once a session."""
-        from loraeval.evaluation.stored_run import read_run, write_run
+        from loraeval.evaluation.stored_run import is_stored, read_run, write_run
 
         if checkpoint not in self._runs:
             folder = self._folder() / uuid.uuid5(uuid.NAMESPACE_URL, checkpoint).hex
@@ -93,7 +93,7 @@ class SharedRun:
             with _locked(folder.with_suffix(".lock")):
                 if refusal.exists():
                     raise UsageError(refusal.read_text(encoding="utf-8"))
-                if not folder.exists():
+                if not is_stored(folder):
                     try:
                         write_run(folder, self._compute(checkpoint))
                     except LoraevalError as error:

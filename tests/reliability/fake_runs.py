@@ -183,8 +183,8 @@ def kill_runs(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         check_folder(work)
         found = result_of(work)
         assert found == expected, sorted(k for k in expected if found.get(k) != expected[k])
-        left = [path.name for path in work.rglob(".loraeval-*.part")]
-        assert left == [], "a run that ends has removed what killed ones left where it wrote"
+        left = [str(path.relative_to(work)) for path in work.rglob(".loraeval-*.part")]
+        assert left == [], f"a run that ends removes what killed ones left where it wrote: {left}"
         counts["finished"] += 1
         in_a_row = 0
         shutil.rmtree(work)

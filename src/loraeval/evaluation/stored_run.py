@@ -1,10 +1,8 @@
-"""A gated run as files: ``verdict.json``, ``scores.jsonl``; whole or absent as a folder."""
+"""A gated run as files: ``scores.jsonl``, then ``verdict.json``, with which it is whole."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,8 @@ from loraeval.atomic_files import write_text_atomically
 from loraeval.evaluation.gate_run import GateRun
 from loraeval.records import Comparison, Verdict
 from loraeval.scores_file import read_scores, write_scores
+
+VERDICT, SCORES = "verdict.json", "scores.jsonl"
 
 
 def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
@@ -27,28 +27,32 @@ def verdict_from_json(data: dict[str, Any]) -> Verdict:
 
 
 def write_run(folder: Path, run: GateRun) -> None:
-    """Write ``run`` as ``folder``, which appears whole or not at all."""
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        facts = {
-            "checkpoint": run.checkpoint,
-            "verdict": verdict_to_json(run.verdict),
-            "images": [str(path) for path in run.images],
-            "note": run.note,
-        }
-        write_text_atomically(beside / "verdict.json", json.dumps(facts, indent=1))
-        if run.rows:
-            write_scores(beside / "scores.jsonl", run.rows)
-        beside.replace(folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+    """Write ``run`` into ``folder``. The verdict comes last: with it the run is whole
+    (``is_stored``), and what a killed writer left is written anew.
+    """
+    facts = {
+        "checkpoint": run.checkpoint,
+        "verdict": verdict_to_json(run.verdict),
+        "images": [str(path) for path in run.images],
+        "note": run.note,
+    }
+    (folder / VERDICT).unlink(missing_ok=True)
+    if run.rows:
+        write_scores(folder / SCORES, run.rows)
+    else:
+        (folder / SCORES).unlink(missing_ok=True)
+    write_text_atomically(folder / VERDICT, json.dumps(facts, indent=1))
+
+
+def is_stored(folder: Path) -> bool:
+    """Say whether ``folder`` holds a whole run."""
+    return (folder / VERDICT).is_file()
 
 
 def read_run(folder: Path) -> GateRun:
     """Read what ``write_run`` wrote."""
-    facts = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
-    scores = folder / "scores.jsonl"
+    facts = json.loads((folder / VERDICT).read_text(encoding="utf-8"))
+    scores = folder / SCORES
     return GateRun(
         checkpoint=facts["checkpoint"],
         verdict=verdict_from_json(facts["verdict"]),
