@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import xml.etree.ElementTree as ET
 from typing import Any
@@ -137,8 +138,8 @@ def test_an_undecided_gate_means_what_the_user_chose(session: pytest.Pytester) -
 def test_a_mistake_is_worked_out_once_and_in_pytests_own_words(
     pytester: pytest.Pytester, world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from loraeval.evaluation import setup
-
+    # As the plugin will find it: inner sessions drop what they imported.
+    setup = importlib.import_module("loraeval.evaluation.setup")
     calls = []
     original = setup.setup_from_settings
 
