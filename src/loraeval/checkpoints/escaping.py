@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 _SHOWN = 120
 
 
@@ -11,7 +9,8 @@ def plain(value: object, limit: int = _SHOWN) -> str:
     r"""Return ``value`` as one printable line of at most ``limit`` characters.
 
     Control, format, surrogate and line-separating characters (terminal escapes, right-to-left
-    overrides, line breaks) become ``\xNN`` or ``\uNNNN``; a longer text is cut in the middle.
+    overrides, line breaks) and spaces other than the plain one become ``\xNN`` or
+    ``\uNNNN``; a longer text is cut in the middle.
     """
     text = str(value)
     if len(text) > limit:
@@ -23,6 +22,6 @@ def plain(value: object, limit: int = _SHOWN) -> str:
 
 
 def _shown(character: str) -> str:
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-        return character.encode("unicode_escape").decode("ascii")
-    return character
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape").decode("ascii")
