@@ -1,11 +1,12 @@
-"""What each measure of the renderer brings, timed by itself, and how far numbers move."""
+"""What each measure of the renderer brings, timed by itself: one UNet step, the VAE, the rest."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,159 +29,277 @@ def timed(call: Callable[[], object], repeats: int = 5, warm: int = 2) -> float:
     return statistics.median(seconds)
 
 
-def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
-    """Time one guided UNet step of ``images`` images in each variant, and the other parts.
-
-    A variant's ``images_per_s`` is what 30 such steps alone would allow.
-    """
+@contextmanager
+def kernels(first: str, *, benchmark: bool = False) -> Iterator[None]:
+    """Let torch prefer the attention kernel ``first``, and cuDNN try its convolutions or not."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from loraeval.render import sd
-    from loraeval.render.lora_merge import read_lora
-    from loraeval.render.pixels import decode, initial_noise, to_host
-    from loraeval.render.recipe import resolve_recipe
-    from loraeval.render.sd_load import set_attention
-    from loraeval.render.store_file import encode_png
+    order = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    if first == "cudnn":
+        order.insert(0, SDPBackend.CUDNN_ATTENTION)
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = benchmark
+    try:
+        with sdpa_kernel(order, set_priority=True):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
-    resolved = resolve_recipe(recipe(work, family), device="cuda:0")
-    start = time.perf_counter()
-    engine = sd.Engine(resolved, "cuda:0")
-    result: dict[str, Any] = {"load_s": time.perf_counter() - start}
-    unet = engine.pipe.unet
-    text = engine.embed(["a portrait"], 1, None)[0]
-    size = resolved.width // 8
 
-    def step(count: int, *, channels_last: bool = True) -> Callable[[], object]:
-        latents = initial_noise(1, (2 * count, 4, size, size)).to("cuda", torch.float16)
-        if channels_last:
+class Bench:
+    """An engine, one guided UNet step and one decode of it, and what they took.
+
+    A variant's ``images_per_s`` is what 30 such steps alone would allow; a decode's what decoding
+    alone would.
+    """
+
+    def __init__(self, work: Path, family: str) -> None:
+        from loraeval.render import sd
+        from loraeval.render.recipe import resolve_recipe
+
+        resolved = resolve_recipe(recipe(work, family), device="cuda:0")
+        start = time.perf_counter()
+        self.engine = sd.Engine(resolved, "cuda:0")
+        self.result: dict[str, Any] = {"load_s": time.perf_counter() - start}
+        self.unet, self.vae = self.engine.pipe.unet, self.engine.pipe.vae
+        self.text = self.engine.embed(["a portrait"], 1, None)[0]
+        self.size = resolved.width // 8
+        self.at_once = self.engine.decode_limit
+
+    def step(self, count: int, *, last: bool = False) -> Callable[[], object]:
+        """Return a call of one guided step of ``count`` images, channels last or first."""
+        import torch
+
+        from loraeval.render.pixels import initial_noise
+
+        latents = initial_noise(1, (2 * count, 4, self.size, self.size)).to("cuda", torch.float16)
+        if last:
             latents = latents.to(memory_format=torch.channels_last)
-        hidden = text.states.repeat(2 * count, 1, 1)
+        hidden = self.text.states.repeat(2 * count, 1, 1)
         moment = torch.tensor(500, device="cuda")
         added = None
-        if text.pooled is not None:
+        if self.text.pooled is not None:
             ids = hidden.new_tensor([[1024, 1024, 0, 0, 1024, 1024]]).repeat(2 * count, 1)
-            added = {"text_embeds": text.pooled.repeat(2 * count, 1), "time_ids": ids}
+            added = {"text_embeds": self.text.pooled.repeat(2 * count, 1), "time_ids": ids}
 
         def call() -> object:
             with torch.no_grad():
-                return unet(latents, moment, encoder_hidden_states=hidden, added_cond_kwargs=added)
+                return self.unet(
+                    latents, moment, encoder_hidden_states=hidden, added_cond_kwargs=added
+                )
 
         return call
 
-    def note(name: str, count: int, seconds: float) -> None:
-        rate = count / (30 * seconds)
-        result[name] = {"batch": count, "step_s": seconds, "images_per_s": rate}
-        print(name, result[name], flush=True)
+    def decode(self, count: int) -> Callable[[], object]:
+        """Return a call that decodes ``count`` images."""
+        import torch
 
-    flash = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    best = sd.SDPA_ORDER
-    if how == "compiled":
-        engine.compile()
-        with sdpa_kernel(best, set_priority=True):
-            begin = time.perf_counter()
-            call = step(images)
-            call()
-            torch.cuda.synchronize()
-            result["compile_s"] = time.perf_counter() - begin
-            note("compiled", images, timed(call, 10))
-            torch.backends.cudnn.benchmark = True
-            note("compiled, cudnn.benchmark", images, timed(call, 10))
-            torch.backends.cudnn.benchmark = False
-        return result
-    unet.to(memory_format=torch.contiguous_format)
-    with sdpa_kernel(flash, set_priority=True):
-        note("one image", 1, timed(step(1, channels_last=False)))
-        note("batch 16", min(16, images), timed(step(min(16, images), channels_last=False)))
-        note("batch", images, timed(step(images, channels_last=False)))
-        unet.to(memory_format=torch.channels_last)
-        note("channels-last", images, timed(step(images)))
-    with sdpa_kernel(best, set_priority=True):
-        note("channels-last, cuDNN attention", images, timed(step(images)))
-        torch.backends.cudnn.benchmark = True
-        note("the same, cudnn.benchmark", images, timed(step(images)))
-        torch.backends.cudnn.benchmark = False
-    sdpa = dict(unet.attn_processors)
+        from loraeval.render.pixels import decode, initial_noise
+
+        latents = initial_noise(2, (count, 4, self.size, self.size)).to("cuda", torch.float16)
+        return lambda: decode(self.vae, latents, count)
+
+    def note(self, name: str, count: int, call: Callable[[], object], steps: int = 30) -> None:
+        """Time ``call``; keep what it would allow by itself."""
+        import torch
+
+        try:
+            seconds = timed(call)
+        except Exception as error:  # noqa: BLE001 - the benchmark goes on and says so
+            self.result[name] = f"{type(error).__name__}: {str(error)[:200]}"
+            torch.cuda.empty_cache()
+        else:
+            rate = count / (steps * seconds)
+            self.result[name] = {"batch": count, "step_s": seconds, "images_per_s": rate}
+        print(name, self.result[name], flush=True)
+
+    def first(self, name: str, call: Callable[[], object]) -> None:
+        """Keep the seconds of the first call, compiling with it."""
+        import torch
+
+        begin = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        self.result[name] = time.perf_counter() - begin
+
+    def layout(self, last: bool) -> None:
+        """Lay the weights of UNet and VAE out with channels last, or first."""
+        import torch
+
+        layout = torch.channels_last if last else torch.contiguous_format
+        self.unet.to(memory_format=layout)
+        self.vae.to(memory_format=layout)
+
+    def profile(self, name: str, call: Callable[[], object]) -> None:
+        """Keep the GPU's milliseconds of one call by kind of kernel, and the longest kernels."""
+        import torch
+        from torch.profiler import ProfilerActivity, profile
+
+        call()
+        torch.cuda.synchronize()
+        try:
+            with profile(activities=[ProfilerActivity.CUDA]) as found:
+                call()
+                torch.cuda.synchronize()
+        except RuntimeError as error:
+            self.result[f"kernels, {name}"] = str(error)[:200]
+            return
+        times: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
+        for event in found.events():
+            if event.device_type.name != "CUDA":
+                continue
+            times[event.name] += event.device_time / 1000
+            counts[event.name] += 1
+        kinds: Counter[str] = Counter()
+        for kernel, spent in times.items():
+            kinds[kind_of(kernel)] += spent
+        longest = [[key[:110], counts[key], round(ms, 2)] for key, ms in times.most_common(16)]
+        self.result[f"kernels, {name}"] = {
+            "ms": {key: round(value, 2) for key, value in kinds.most_common()}, "longest": longest,
+        }  # fmt: skip
+
+
+def kind_of(kernel: str) -> str:
+    """Return what a GPU kernel is for, by its name."""
+    low = kernel.lower()
+    for kind, words in (
+        ("attention", ("flash", "fmha", "sdpa", "attention")),
+        ("layout", ("nchwtonhwc", "nhwctonchw", "nchw2nhwc")),
+        ("triton", ("triton_",)),
+        ("convolution", ("fprop", "conv", "implicit")),
+        ("product", ("gemm", "nvjet", "cutlass", "cublas")),
+        ("norm", ("norm", "moments", "welford")),
+        ("copy", ("memcpy", "memset", "copy")),
+    ):
+        if any(word in low for word in words):
+            return kind
+    return "elementwise"
+
+
+def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
+    """Time one guided UNet step of ``images`` images and a decode in variants: ``eager``, compiled
+    with the repeating blocks ``marked``, as the renderer does, or without marks, ``whole``.
+    """
+    import torch
+
+    from loraeval.render.compiling import compile_module
+
+    bench = Bench(work, family)
+    if how == "eager":
+        return _eager(bench, work, family, images)
+    bench.layout(True)
+    modules = {"unet": bench.unet, "vae": bench.vae.decoder}
+    calls = {"unet": bench.step(images), "vae": bench.decode(bench.at_once)}
+    if family == "sdxl":
+        del calls["vae"]  # float32, never compiled
+    for part, call in calls.items():
+        if how == "marked":
+            compile_module(modules[part], bench.engine.recipe.family)
+        else:
+            modules[part].compile(fullgraph=True, dynamic=False)
+        with kernels("cudnn"):
+            bench.first(f"compile_{part}_s", call)
+            if part == "unet":
+                bench.note(how, images, call)
+                bench.profile(how, call)
+            else:
+                bench.note(f"decode, {how}", bench.at_once, call, 1)
+                bench.profile(f"decode, {how}", call)
+    bench.result["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+    return bench.result
+
+
+def _eager(bench: Bench, work: Path, family: str, images: int) -> dict[str, Any]:
+    for last in (False, True):
+        bench.layout(last)
+        name = "channels last" if last else "channels first"
+        call = bench.step(images, last=last)
+        with kernels("flash"):
+            if not last:
+                bench.note(f"{name}, 1 image", 1, bench.step(1))
+                bench.note(f"{name}, 16 images", 16, bench.step(16))
+            bench.note(name, images, call)
+        with kernels("cudnn"):
+            bench.note(f"{name}, cuDNN attention", images, call)
+            bench.note(f"decode, {name}", bench.at_once, bench.decode(bench.at_once), 1)
+            bench.profile(f"{name}, cuDNN attention", call)
+        with kernels("cudnn", benchmark=True):
+            bench.note(f"{name}, cuDNN attention, cudnn.benchmark", images, call)
+    _graph(bench, images)
+    _xformers(bench, images)
+    _rest(bench, work, family, images)
+    return bench.result
+
+
+def _graph(bench: Bench, images: int) -> None:
+    """Replay the step as a CUDA graph: no launches from Python."""
+    import torch
+
+    for count in (1, images):
+        call = bench.step(count, last=True)
+        with kernels("cudnn"):
+            try:
+                call()
+                torch.cuda.synchronize()
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph):
+                    call()
+            except RuntimeError as error:
+                bench.result["graph"] = f"{type(error).__name__}: {str(error)[:200]}"
+                return
+            bench.note(f"CUDA graph, channels last, {count}", count, graph.replay)
+            del graph
+
+
+def _xformers(bench: Bench, images: int) -> None:
+    from loraeval.errors import LoraevalError
+    from loraeval.render.sd_load import set_attention
+
+    sdpa = dict(bench.unet.attn_processors)
     try:
-        result["xformers processor"] = set_attention(engine.pipe, "xformers")
-        note("channels-last, xformers", images, timed(step(images)))
-    except Exception as error:  # noqa: BLE001 - the benchmark goes on and says so
-        result["xformers"] = f"{type(error).__name__}: {error}"
-    unet.set_attn_processor(sdpa)
+        bench.result["xformers processor"] = set_attention(bench.engine.pipe, "xformers")
+    except LoraevalError as error:
+        bench.result["xformers"] = str(error)
+        return
+    with kernels("cudnn"):
+        bench.note("channels last, xformers", images, bench.step(images, last=True))
+    bench.unet.set_attn_processor(sdpa)
+
+
+def _rest(bench: Bench, work: Path, family: str, images: int) -> None:
+    """Time what happens around the steps: LoRA, text, PNG; last what changes the weights."""
+    import torch
+
+    from loraeval.render.lora_merge import read_lora
+    from loraeval.render.pixels import to_host
+    from loraeval.render.store_file import encode_png
+
+    result, engine = bench.result, bench.engine
     path = loras(work, family)[0]
     begin = time.perf_counter()
-    lora = read_lora(path)
+    lora = read_lora(path, "cuda:0")
     result["lora_read_s"] = time.perf_counter() - begin
     swapper = engine._swapper  # noqa: SLF001
     swapper.apply(lora, 1.0)
     result["lora_swap_s"] = timed(lambda: swapper.apply(lora, 1.0), 3)
-    with sdpa_kernel(best, set_priority=True):
-        note("LoRA in the weights", images, timed(step(images)))
     swapper.apply(None)
-    latents = initial_noise(2, (8, 4, size, size)).to("cuda", torch.float16)
-    result["decode_s_per_image"] = timed(lambda: decode(engine.pipe.vae, latents)) / 8
-    pixels = to_host([], latents, decode(engine.pipe.vae, latents)).pixels
+    images_on_gpu: Any = bench.decode(8)()
+    pixels = to_host([], images_on_gpu, images_on_gpu).pixels
     torch.cuda.synchronize()
     begin = time.perf_counter()
     for image in pixels:
         encode_png(image.numpy(), "{}")
     result["png_s_per_image"] = (time.perf_counter() - begin) / len(pixels)
+    texts = [prompt.text for prompt in prompts(images)]
     begin = time.perf_counter()
-    engine.embed([prompt.text for prompt in prompts(8)], 1, None)
+    engine.embed(texts, 1, None)
     torch.cuda.synchronize()
-    result["text_s_per_prompt"] = (time.perf_counter() - begin) / 8
-    engine.pipe.load_lora_weights(path)
-    with sdpa_kernel(best, set_priority=True):
-        note("LoRA as PEFT layers", images, timed(step(images)))
-    return result
-
-
-def numerics(work: Path, images: int) -> dict[str, Any]:
-    """Compare 8-bit images: other batch sizes, again, and the LoRA in the weights or beside them,
-    each against float32.
-    """
-    import torch
-
-    from loraeval.render import sd
-    from loraeval.render.plan import CheckpointRef, make_job
-    from loraeval.render.recipe import resolve_recipe
-
-    path = loras(work, "sd15")[0]
-    ref = CheckpointRef(path, "lora", "series", 1, path.name)
-    half = resolve_recipe(recipe(work, "sd15"), device="cuda:0")
-    full = replace(half, dtype="float32", vae_dtype="float32")
-
-    def render(engine: Any, limit: int, count: int = images) -> torch.Tensor:
-        jobs = [make_job(engine.recipe, ref, prompt, 42) for prompt in prompts(count)]
-        engine.limit = limit
-        done = []
-        for pending in engine.run(jobs):
-            pending.wait()
-            done.append(pending.pixels.int())
-        return torch.cat(done)
-
-    def differ(a: torch.Tensor, b: torch.Tensor) -> dict[str, float]:
-        gap = (a - b).abs().float()
-        return {"max": float(gap.max()), "mean": float(gap.mean()),
-                "rms": float(gap.square().mean().sqrt())}  # fmt: skip
-
-    engine = sd.Engine(half, "cuda:0")
-    whole = render(engine, images)
-    result: dict[str, Any] = {
-        "again": differ(whole, render(engine, images)),
-        "batch of half": differ(whole, render(engine, images // 2)),
-        "batch of 1": differ(whole[:4], render(engine, 1, 4)),
-        "spread of the images": float(whole.float().std()),
-    }
-    print(result, flush=True)
-    engine._swapper.apply(None)  # noqa: SLF001
-    engine.pipe.load_lora_weights(path)
-    engine._text = ("peft", 1.0)  # noqa: SLF001
-    engine.use = lambda *_: None  # type: ignore[method-assign]
-    attached = render(engine, images)
-    del engine
-    torch.cuda.empty_cache()
-    exact = render(sd.Engine(full, "cuda:0"), images)
-    result["float16, LoRA in the weights, against float32"] = differ(whole, exact)
-    result["float16, LoRA as PEFT layers, against float32"] = differ(attached, exact)
-    return result
+    result["text_s"] = time.perf_counter() - begin
+    with kernels("cudnn"):
+        bench.unet.fuse_qkv_projections()
+        bench.note("channels last, fused QKV", images, bench.step(images, last=True))
+        bench.unet.unfuse_qkv_projections()
+        engine.pipe.load_lora_weights(path)
+        bench.note("channels last, LoRA as PEFT layers", images, bench.step(images, last=True))

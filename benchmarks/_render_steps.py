@@ -42,13 +42,12 @@ def loras(work: Path, family: str) -> list[Path]:
     return sorted((work / f"{family}-loras").glob("*.safetensors"))
 
 
-def recipe(work: Path, family: str, **changes: Any) -> Any:
+def recipe(work: Path, family: str) -> Any:
     """Return the default recipe on the random base model; SDXL at 1024."""
     from loraeval.records import Recipe
 
     size = 512 if family == "sd15" else 1024
-    fields = {"base_model": str(work / family), "family": family, "width": size, "height": size}
-    return Recipe(**{**fields, **changes})
+    return Recipe(base_model=str(work / family), family=family, width=size, height=size)
 
 
 def build(work: Path, family: str) -> dict[str, Any]:
@@ -107,28 +106,24 @@ def loop(work: Path, family: str, images: int) -> dict[str, Any]:
 
 
 def ours(
-    work: Path, family: str, how: str, epochs: int, images: int, devices: str, sdpa: str
+    work: Path, family: str, how: str, epochs: int, images: int, devices: str
 ) -> dict[str, Any]:
     """The renderer over the series: swaps, text encoding, PNG, fsync, index, all included."""
     import torch
 
-    from loraeval.render import sd  # imported before the clock starts, as in the loop
+    import loraeval.render.sd  # noqa: F401 - before the clock starts, as in the loop
     from loraeval.render.renderer import Renderer
     from loraeval.render.sd_load import import_diffusers
     from loraeval.render.store import Store
 
     import_diffusers()
-
-    if sdpa == "flash":
-        sd.SDPA_ORDER.pop(0)
     imported = time.perf_counter()
     store = Store(work / f"store-{family}-{how}-{devices.replace(',', '-')}-{time.time_ns()}")
-    changes: dict[str, Any] = {"attention": "xformers"} if how == "xformers" else {}
     marks: list[float] = []
     series = loras(work, family)
     chosen = [series[index % len(series)] for index in range(epochs)]
     with Renderer(
-        recipe(work, family, **changes), store, devices=devices, progress=False,
+        recipe(work, family), store, devices=devices, progress=False,
         compile={"auto": "auto", "compiled": "always"}.get(how, "never"),
     ) as renderer:  # fmt: skip
         built = time.perf_counter()
@@ -164,24 +159,21 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--images", type=int, default=PROMPTS)
     parser.add_argument("--devices", default="cuda:0")
-    parser.add_argument("--sdpa", default="all")
     args = parser.parse_args()
     if args.step == "build":
         result = build(args.work, args.family)
     elif args.step == "loop":
         result = loop(args.work, args.family, args.images)
     elif args.step == "ours":
-        result = ours(
-            args.work, args.family, args.how, args.epochs, args.images, args.devices, args.sdpa
-        )
+        result = ours(args.work, args.family, args.how, args.epochs, args.images, args.devices)
     elif args.step == "parts":
         from benchmarks._render_parts import parts
 
         result = parts(args.work, args.family, args.images, args.how)
     else:
-        from benchmarks._render_parts import numerics
+        from benchmarks._render_numerics import numerics
 
-        result = numerics(args.work, args.images)
+        result = numerics()
     result["step_s"] = time.perf_counter() - STARTED
     sys.stdout.flush()
     print("\n" + json.dumps(result))

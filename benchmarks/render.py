@@ -33,7 +33,9 @@ from benchmarks._render_table import result_files, write_table
 HERE = Path(__file__).resolve().parent
 
 Step = tuple[str, list[str], int]
+XL = ["--family", "sdxl"]
 BUILD: Step = ("build sd15", ["build"], 90)
+BUILD_XL: Step = ("build sdxl", ["build", *XL], 120)
 GROUPS: dict[str, list[Step]] = {
     "sd15": [
         BUILD,
@@ -43,9 +45,9 @@ GROUPS: dict[str, list[Step]] = {
         ("ours sd15 warm", ["ours"], 120),
     ],
     "sdxl": [
-        ("build sdxl", ["build", "--family", "sdxl"], 120),
-        ("loop sdxl", ["loop", "--family", "sdxl", "--images", "3"], 110),
-        ("ours sdxl", ["ours", "--family", "sdxl", "--epochs", "2", "--how", "auto"], 180),
+        BUILD_XL,
+        ("loop sdxl", ["loop", *XL, "--images", "3"], 110),
+        ("ours sdxl", ["ours", *XL, "--epochs", "2", "--how", "auto"], 180),
     ],
     "gpus": [
         BUILD,
@@ -54,13 +56,18 @@ GROUPS: dict[str, list[Step]] = {
     ],
     "parts": [
         BUILD,
-        ("parts sd15", ["parts", "--how", "eager"], 120),
-        ("parts sd15 compiled", ["parts", "--how", "compiled"], 180),
-        ("ours sd15 xformers", ["ours", "--how", "xformers", "--epochs", "2"], 60),
-        ("ours sd15 SDPA", ["ours", "--how", "eager", "--epochs", "2"], 60),
-        ("ours sd15 flash", ["ours", "--how", "eager", "--epochs", "2", "--sdpa", "flash"], 60),
-        ("numerics sd15", ["numerics", "--images", "16"], 120),
+        ("parts sd15 eager", ["parts", "--how", "eager"], 120),
+        ("parts sd15 compiled", ["parts", "--how", "marked"], 120),
+        ("parts sd15 compiled, warm", ["parts", "--how", "marked"], 60),
+        ("parts sd15 compiled without marks", ["parts", "--how", "whole"], 180),
     ],
+    "parts_sdxl": [
+        BUILD_XL,
+        ("parts sdxl eager", ["parts", *XL, "--images", "6", "--how", "eager"], 120),
+        ("parts sdxl compiled", ["parts", *XL, "--images", "6", "--how", "marked"], 240),
+        ("parts sdxl compiled, warm", ["parts", *XL, "--images", "6", "--how", "marked"], 90),
+    ],
+    "numerics": [("numerics demo", ["numerics"], 120)],
 }
 """Steps by group, in order; each with its arguments and its limit in seconds."""
 
@@ -70,6 +77,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--seconds", type=float, default=1e6, help="stop steps after this")
+    parser.add_argument("--gpu", default="0", help="the GPU of steps that take one")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     args = parser.parse_args()
     import torch
@@ -87,8 +95,9 @@ def main() -> int:
                 if words[0] == "build" and (work / name.removeprefix("build ")).is_dir():
                     continue
                 limit = min(limit, clock.left())
-                gpu = "-1" if "all" in words else "0"
-                result = run(words, work, limit, gpu, work / "compiled") if limit > 5 else NO_TIME
+                gpu = "" if "all" in words else args.gpu
+                cache = work / ("compiled whole" if "whole" in words else "compiled")
+                result = run(words, work, limit, gpu, cache) if limit > 5 else NO_TIME
                 results["steps"][name] = result
                 print(f"== {clock.now():.0f} s, {name}: {json.dumps(result)[:900]}", flush=True)
                 save(args.out / f"render_{group}.json", results)
@@ -122,7 +131,7 @@ def run(words: list[str], work: Path, limit: int, gpu: str, cache: Path) -> dict
     words = [word if word != "all" else every_gpu(torch.cuda.device_count()) for word in words]
     command = [sys.executable, str(HERE / "_render_steps.py"), *words, "--work", str(work)]
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(cache)}
-    if gpu != "-1":
+    if gpu:
         environment["CUDA_VISIBLE_DEVICES"] = gpu
     try:
         done = subprocess.run(

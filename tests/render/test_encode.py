@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from loraeval.records import Caption, Prompt, Recipe
+from loraeval.render import sd
+from loraeval.render.denoise import conditions
 from loraeval.render.encode import chunks_needed, encode_sd15, encode_sdxl
 from loraeval.render.renderer import Renderer
 from loraeval.render.store import Store
@@ -171,17 +173,13 @@ def test_prompt_and_negative_get_the_same_length(
         renderer._start(
             [renderer._job(renderer._describe([None])[0], Prompt("p", "a", Caption("a")), 1)]
         )
-        pipe = renderer._team._engine.pipe
-        given: list[dict[str, Any]] = []
-        real = type(pipe).__call__
-        monkeypatch.setattr(
-            type(pipe), "__call__", lambda self, **k: given.append(k) or real(self, **k)
-        )
+        given: list[tuple[Any, ...]] = []
+        monkeypatch.setattr(sd, "conditions", lambda *a: given.append(a) or conditions(*a))
         prompt = Prompt("q", text, Caption(text), negative=negative)
         (made,) = renderer.render([None], [prompt], [1])
         assert made.image.is_file()
     (call,) = given
-    for name, words in (("prompt_embeds", text), ("negative_prompt_embeds", negative)):
+    for found, words in zip(call[2:], (text, negative), strict=True):
         (want,) = encode_sd15(tokenizer, parts["sd15/text_encoder"], [words], chunks, None)
-        assert call[name].shape[1] == 75 * chunks + 2
-        assert torch.allclose(call[name], want.states, atol=1e-6)
+        assert found[0].states.shape[1] == 75 * chunks + 2
+        assert torch.allclose(found[0].states, want.states, atol=1e-6)

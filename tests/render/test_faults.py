@@ -19,6 +19,7 @@ from loraeval.render.pixels import decode, initial_noise
 from loraeval.render.recipe import read_recipe
 from loraeval.render.renderer import Renderer
 from loraeval.render.store import Store
+from loraeval.render.timing import seconds_per_step
 
 
 def pictures(renders: Any) -> dict[str, np.ndarray]:
@@ -77,7 +78,7 @@ def test_not_even_one_image_fits(
             list(renderer.render([None], prompts[:2], range(4)))
         engine = renderer._team._engine
         with pytest.raises(RenderError, match="one image of 64x64 does not fit"):
-            engine.seconds_per_step(64, 64, 8)
+            seconds_per_step(engine, 8)
 
 
 def test_the_estimate_is_made_with_what_fits(
@@ -85,7 +86,7 @@ def test_the_estimate_is_made_with_what_fits(
 ) -> None:
     with started(recipe, Store(tmp_path), prompts) as renderer:
         given = fits(renderer, 2, monkeypatch)
-        assert renderer._team._engine.seconds_per_step(64, 64, 7) > 0
+        assert seconds_per_step(renderer._team._engine, 7) > 0
     assert given == [14, 6, 2]
 
 
@@ -95,9 +96,13 @@ def broken(
     """Let the first image of each batch come out black and the second with a NaN."""
     asked: list[bool] = []
 
-    def faulty(vae: Any, latents: torch.Tensor, *, in_float32: bool = False) -> torch.Tensor:
+    def faulty(
+        vae: Any, latents: torch.Tensor, most: int, *, same: bool = False, in_float32: bool = False
+    ) -> torch.Tensor:
+        images = decode(vae, latents, most, same=same, in_float32=in_float32)
+        if len(images) == 1 and not in_float32:  # the estimate's
+            return images
         asked.append(in_float32)
-        images = decode(vae, latents, in_float32=in_float32)
         if not in_float32:
             images[0] = -1.0
             images[1, 0, 5, 5] = float("nan")
@@ -148,8 +153,8 @@ def test_the_float32_decode_computes_in_float32_and_leaves_the_vae_as_it_was(
         vaes = [r._team._engine.pipe.vae for r in (full, half)]
         # The same weights, those of the second rounded: raised to float32 they stay rounded.
         vaes[0].load_state_dict({k: v.float() for k, v in vaes[1].state_dict().items()})
-        want = decode(vaes[0], latents)
-        raised, rounded = decode(vaes[1], latents, in_float32=True), decode(vaes[1], latents)
+        want = decode(vaes[0], latents, 8)
+        raised, rounded = decode(vaes[1], latents, 8, in_float32=True), decode(vaes[1], latents, 8)
     assert raised.dtype == torch.float32
     assert rounded.dtype == vaes[1].dtype == torch.bfloat16
     assert torch.allclose(raised, want, atol=1e-6)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from loraeval.records import Prompt, Recipe
+from loraeval.render import timing
 from loraeval.render.economy import Pace, estimate_text
 from loraeval.render.renderer import Renderer
 from loraeval.render.sd import Engine
@@ -41,7 +42,7 @@ def test_the_second_estimate_is_what_the_first_run_measured(
     def never(*_: Any) -> float:
         raise AssertionError("the speed is known")
 
-    monkeypatch.setattr(Engine, "seconds_per_step", never)
+    monkeypatch.setattr(timing, "seconds_per_step", never)
     with Renderer(recipe, store, devices="cpu", batch_size=2, compile="never") as renderer:
         list(renderer.render([None], prompts[:2], range(10, 110, 25)))
         printed = capsys.readouterr().err
@@ -66,7 +67,8 @@ def test_images_of_another_size_do_not_count(
 def test_a_unit_that_compiled_says_nothing_about_the_speed_after_it(
     recipe: Recipe, prompts: list[Prompt], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Engine, "compile", lambda engine: setattr(engine, "compiled", True))
+    monkeypatch.setattr(Engine, "compile", lambda engine, parts: setattr(engine, "parts", parts))
+    monkeypatch.setattr(Engine, "_verify", lambda *_: None)
     store = Store(tmp_path)
     with Renderer(recipe, store, devices="cpu", batch_size=2, compile="always") as renderer:
         name = speed_name(renderer._job(renderer._describe([None])[0], prompts[0], 0).recipe,

@@ -7,20 +7,41 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from loraeval.records import Recipe
+from loraeval.records import Family, Recipe
+from loraeval.render.compiling import Part
 
 IMAGES_AT_512 = {"sd15": 48, "sdxl": 24}
 """Largest batch tried first on a GPU, counted in 512×512 images; more brings no speed."""
 
-COMPILE_SECONDS = {"cold": 90.0, "warm": 20.0}
-"""What compiling is assumed to cost: a first compile, and one with the compile cache filled."""
+DECODE_AT_512 = 16
+"""Images of 512×512 that the VAE decodes at once on a GPU with memory to spare; half as many with
+less than ``DECODE_MEMORY``."""
 
-COMPILED_SHARE = {"sd15": 0.7, "sdxl": 0.85}
-"""Time of a compiled image over that of an eager one, as assumed until the store knows
-both from runs on the device."""
+DECODE_MEMORY = 40 * 2**30
+"""Bytes of GPU memory from which ``DECODE_AT_512`` images are decoded at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiling:
+    """What compiling one part costs and brings: seconds of the first compile and of one from the
+    cache, each for one batch size, and the part's time after it over that before it.
+    """
+
+    cold: float
+    warm: float
+    share: float
+
+
+COMPILING: dict[Family, dict[Part, Compiling]] = {
+    "sd15": {"unet": Compiling(34.0, 9.0, 0.70), "vae": Compiling(12.0, 1.5, 0.48)},
+    "sdxl": {"unet": Compiling(90.0, 20.0, 0.85)},
+}
+"""Measured on an H200 (benchmarks/README.md, one guided UNet step and one decode); SDXL's VAE, in
+float32, is never compiled."""
 
 
 def default_limit(recipe: Recipe, device: str) -> int:
@@ -28,6 +49,14 @@ def default_limit(recipe: Recipe, device: str) -> int:
     if not device.startswith("cuda"):
         return 8
     return max(1, IMAGES_AT_512[recipe.family] * 512 * 512 // (recipe.width * recipe.height))
+
+
+def decode_limit(recipe: Recipe, memory: int) -> int:
+    """Return how many images the VAE decodes at once: by image size and ``memory``, the bytes of
+    the GPU's memory; on a CPU, where that is 0, 8 of 512×512.
+    """
+    count = DECODE_AT_512 if memory >= DECODE_MEMORY else DECODE_AT_512 // 2
+    return max(1, count * 512 * 512 // (recipe.width * recipe.height))
 
 
 def unit_limit(images: int, limit: int, workers: int) -> int:
@@ -46,6 +75,22 @@ def compile_pays(
     ``images · seconds_per_image · (1 - share) > compile_seconds``.
     """
     return images * seconds_per_image * (1.0 - share) > compile_seconds
+
+
+def parts_to_compile(
+    family: Family, images: int, shapes: int, seconds: Mapping[Part, float], cached: Container[Part]
+) -> tuple[Part, ...]:
+    """Return the parts for which compiling pays over ``images`` images of ``shapes`` sizes.
+
+    ``seconds`` is what each part takes an image uncompiled; ``cached`` holds the parts that were
+    compiled before for this recipe on this device.
+    """
+    chosen: list[Part] = []
+    for part, known in COMPILING[family].items():
+        cost = shapes * (known.warm if part in cached else known.cold)
+        if compile_pays(images, seconds[part], cost, known.share):
+            chosen.append(part)
+    return tuple(chosen)
 
 
 def break_even(seconds_per_image: float, compile_seconds: float, share: float) -> int:

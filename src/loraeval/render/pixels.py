@@ -10,9 +10,6 @@ from loraeval.render.plan import Job
 if TYPE_CHECKING:
     import torch
 
-DECODE_AT_512 = 8
-"""Images of 512×512 that the VAE decodes at once; its memory grows faster than the UNet's."""
-
 
 @dataclass(slots=True)
 class Pending:
@@ -51,8 +48,19 @@ def initial_noise(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
 
 
-def decode(vae: Any, latents: torch.Tensor, *, in_float32: bool = False) -> torch.Tensor:
-    """Return images [n, 3, H, W] in about [-1, 1] for latents as the UNet leaves them."""
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a host tensor on ``device``, without waiting for what the device does."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def decode(
+    vae: Any, latents: torch.Tensor, most: int, *, same: bool = False, in_float32: bool = False
+) -> torch.Tensor:
+    """Return images [n, 3, H, W] in about [-1, 1] for latents as the UNet leaves them, ``most`` at
+    once at most; ``same`` fills the last piece up to the size of the others.
+    """
     import torch
 
     config = vae.config
@@ -66,7 +74,10 @@ def decode(vae: Any, latents: torch.Tensor, *, in_float32: bool = False) -> torc
         shape = (1, -1, 1, 1)
         latents = latents * latents.new_tensor(std).view(shape)
         latents = latents + latents.new_tensor(mean).view(shape)
-    size = max(1, DECODE_AT_512 * 64 * 64 // (latents.shape[2] * latents.shape[3]))
+    count = len(latents)
+    size = -(-count // -(-count // most))
+    if same and count % size:
+        latents = torch.cat([latents, latents[-1:].expand(-count % size, -1, -1, -1)])
     images = []
     with torch.no_grad():
         for piece in torch.split(latents, size):
@@ -74,7 +85,7 @@ def decode(vae: Any, latents: torch.Tensor, *, in_float32: bool = False) -> torc
             images.append(vae.decoder(inner))
     if in_float32:
         vae.to(dtype=before)
-    return torch.cat(images)
+    return torch.cat(images)[:count]
 
 
 def to_host(jobs: list[Job], latents: torch.Tensor, images: torch.Tensor) -> Pending:

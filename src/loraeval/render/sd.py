@@ -1,14 +1,15 @@
 """Stable Diffusion on one device: swap LoRAs, encode texts, sample batches. Imports torch.
 
 One pipeline lives as long as its ``Engine``. Images are sampled in batches with guidance in the
-same batch, decoded in batches, and copied to the host while the next batch is computed.
+same batch, decoded in batches, and copied to the host while the next batch is computed. Nothing in
+between waits for the device, so that it never waits for the host.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loraeval.errors import RenderError
 from loraeval.records import Recipe
-from loraeval.render.economy import default_limit
+from loraeval.render.compiling import (
+    TOLERANCE,
+    Part,
+    compile_module,
+    disagreement,
+    plain,
+)
+from loraeval.render.denoise import conditions, denoise, first_step
+from loraeval.render.economy import decode_limit, default_limit
 from loraeval.render.encode import Embedding, encode_sd15, encode_sdxl
 from loraeval.render.lora_merge import Lora, WeightSwapper, read_lora
-from loraeval.render.pixels import Pending, decode, initial_noise, to_host
+from loraeval.render.pixels import Pending, decode, initial_noise, to_device, to_host
 from loraeval.render.plan import Job, batches
 from loraeval.render.sd_load import load_pipeline, set_attention
 
@@ -30,7 +39,8 @@ SDPA_ORDER = [
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.MATH,
 ]
-"""torch's attention kernels in the order tried on CUDA; they were not timed side by side."""
+"""torch's attention kernels in the order tried on CUDA. On an H200 cuDNN's made a step of SD 1.5
+12 % faster than flash attention's (benchmarks/README.md)."""
 
 _OUT_OF_MEMORY = torch.cuda.OutOfMemoryError
 
@@ -55,7 +65,12 @@ class Engine:
         self._weights: tuple[str, float] = ("base", 0.0)
         self._text: tuple[str, float] = ("base", 0.0)
         self._sizes: dict[tuple[int, int, int], set[int]] = {}
-        self.compiled = False
+        self._verified: set[tuple[object, ...]] = set()
+        self.decode_limit = decode_limit(recipe, self._memory())
+        self.parts: tuple[Part, ...] = ()
+        """What is compiled, from the next batch on."""
+        self.ready: set[Part] = set()
+        """What was compiled already, and found to compute the same."""
         self.reader: Callable[[Path], Lora] = read_lora
 
     @property
@@ -63,6 +78,11 @@ class Engine:
         """Name of the GPU, or ``cpu``."""
         on_gpu = self.device.type == "cuda"
         return torch.cuda.get_device_name(self.device) if on_gpu else str(self.device.type)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the UNet is compiled."""
+        return "unet" in self.parts
 
     @property
     def applied(self) -> int:
@@ -117,8 +137,7 @@ class Engine:
                 pending = self._sample(batch)
             except _OUT_OF_MEMORY as error:
                 if len(batch) == 1:
-                    recipe = batch[0].recipe
-                    raise self._too_large(recipe.width, recipe.height) from error
+                    raise self.too_large(batch[0].recipe) from error
                 self.limit = len(batch) // 2
                 error.__traceback__ = None
                 torch.cuda.empty_cache()
@@ -129,48 +148,11 @@ class Engine:
     def again(self, pending: Pending, index: int) -> Pending:
         """Decode one image of a batch again with the VAE in float32: the retry of a fault."""
         latents = pending.latents[index : index + 1]
-        images = decode(self.pipe.vae, latents, in_float32=True)
+        with torch.compiler.set_stance("force_eager"):
+            images = decode(self.pipe.vae, latents, 1, in_float32=True)
         retried = to_host([pending.jobs[index]], latents, images)
         retried.wait()
         return retried
-
-    def seconds_per_step(self, width: int, height: int, images: int = 1) -> float:
-        """Return the seconds that one denoising step of ``images`` images takes, by doing it; where
-        so many do not fit into memory, by doing half as many.
-
-        Raises ``RenderError`` when not even one image fits.
-        """
-        try:
-            return self._time_step(width, height, images)
-        except _OUT_OF_MEMORY as error:
-            if images == 1:
-                raise self._too_large(width, height) from error
-            error.__traceback__ = None
-        torch.cuda.empty_cache()
-        half = images // 2
-        return self.seconds_per_step(width, height, half) * images / half
-
-    def _time_step(self, width: int, height: int, images: int) -> float:
-        text = self.embed([""], 1, self.recipe.clip_skip)[0]
-        hidden = text.states.expand(2 * images, -1, -1)
-        cell = self.pipe.vae_scale_factor
-        channels = self.pipe.unet.config.in_channels
-        shape = (2 * images, channels, height // cell, width // cell)
-        latents = initial_noise(0, shape).to(self.device, hidden.dtype)
-        added = None
-        if text.pooled is not None:
-            ids = hidden.new_tensor([[height, width, 0, 0, height, width]])
-            pooled = text.pooled.expand(2 * images, -1)
-            added = {"text_embeds": pooled, "time_ids": ids.expand(2 * images, -1)}
-        seconds = 0.0
-        for _ in range(2 if self.device.type == "cuda" else 1):
-            start = time.perf_counter()
-            with torch.no_grad(), self._kernels():
-                self.pipe.unet(latents, 500, encoder_hidden_states=hidden, added_cond_kwargs=added)
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            seconds = time.perf_counter() - start
-        return seconds
 
     def _sample(self, batch: list[Job]) -> Pending:
         recipe, first = batch[0].recipe, batch[0]
@@ -180,39 +162,32 @@ class Engine:
         others = [job.prompt.negative or recipe.negative_prompt for job in filled]
         embedded = self.embed([*texts, *others], first.chunks, recipe.clip_skip)
         positive, negative = embedded[: len(filled)], embedded[len(filled) :]
-        dtype = positive[0].states.dtype
+        given = conditions(self.pipe, recipe, positive, negative)
+        noise = self.noise(recipe, [job.seed for job in filled], given.states.dtype)
+        with self.kernels():
+            self._verify("unet", noise.shape, lambda: first_step(self.pipe, recipe, noise, given))
+            latents = denoise(self.pipe, recipe, noise, given)
+            images = self.decode(latents)
+        return to_host(batch, latents[: len(batch)], images[: len(batch)])
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return images [n, 3, H, W] in about [-1, 1], by ``decode_limit`` at once at most."""
+        vae, most = self.pipe.vae, self.decode_limit
+        self._verify("vae", latents.shape, lambda: decode(vae, latents, most, same=True))
+        return decode(vae, latents, most, same="vae" in self.parts)
+
+    def noise(self, recipe: Recipe, seeds: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """Return the first noise of images [n, channels, height / cell, width / cell]."""
         cell = self.pipe.vae_scale_factor
         size = (recipe.height // cell, recipe.width // cell)
         shape = (1, self.pipe.unet.config.in_channels, *size)
-        noise = torch.cat([initial_noise(job.seed, shape) for job in filled]).to(self.device, dtype)
-        arguments: dict[str, Any] = {
-            "prompt_embeds": torch.cat([item.states for item in positive]),
-            "negative_prompt_embeds": torch.cat([item.states for item in negative]),
-        }
-        if positive[0].pooled is not None:
-            arguments["pooled_prompt_embeds"] = torch.cat(
-                [i.pooled for i in positive if i.pooled is not None]
-            )
-            arguments["negative_pooled_prompt_embeds"] = torch.cat(
-                [i.pooled for i in negative if i.pooled is not None]
-            )
-        with self._kernels():
-            latents = self.pipe(
-                **arguments,
-                latents=noise,
-                num_inference_steps=recipe.steps,
-                guidance_scale=recipe.guidance_scale,
-                width=recipe.width,
-                height=recipe.height,
-                output_type="latent",
-            ).images[: len(batch)]
-        with self._kernels():
-            return to_host(batch, latents, decode(self.pipe.vae, latents))
+        noise = torch.cat([initial_noise(seed, shape) for seed in seeds])
+        return to_device(noise, self.device).to(dtype)
 
-    def _too_large(self, width: int, height: int) -> RenderError:
-        return RenderError(
-            f"one image of {width}x{height} does not fit into the memory of {self.device}"
-        )
+    def too_large(self, recipe: Recipe) -> RenderError:
+        """Return the error for an image of ``recipe`` that does not fit."""
+        size = f"{recipe.width}x{recipe.height}"
+        return RenderError(f"one image of {size} does not fit into the memory of {self.device}")
 
     def _padded(self, batch: list[Job]) -> int:
         """Return the size to run ``batch`` at: with compiled code, one that is compiled already."""
@@ -224,23 +199,47 @@ class Engine:
         sizes.add(size)
         return size
 
-    def _kernels(self) -> contextlib.AbstractContextManager[Any]:
+    def kernels(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which models run: torch's attention kernels in our order."""
         if self.device.type == "cuda":
             return sdpa_kernel(SDPA_ORDER, set_priority=True)
         return contextlib.nullcontext()
 
-    def compile(self) -> None:
-        """Compile from the next batch on: SD 1.5's UNet whole, SDXL's repeated blocks, of which
-        there are two kinds (its whole UNet takes minutes). Each batch size compiles by itself, so
-        smaller batches are filled up to one that was compiled.
+    def compile(self, parts: Iterable[Part]) -> None:
+        """Compile ``parts`` from the next batch on. Each batch size compiles by itself, so smaller
+        batches are filled up to one that was compiled.
         """
-        if self.compiled:
+        for part in parts:
+            if part not in self.parts:
+                compile_module(self._module(part), self.recipe.family)
+                self.parts = (*self.parts, part)
+
+    def _module(self, part: Part) -> Any:
+        return self.pipe.unet if part == "unet" else self.pipe.vae.decoder
+
+    def _verify(self, part: Part, shape: Sequence[int], call: Callable[[], torch.Tensor]) -> None:
+        """Compile for a new shape, and compare with what the plain model computes. Where that fails
+        or differs, all goes on uncompiled, and a line says so.
+        """
+        if part not in self.parts or (part, *shape) in self._verified:
             return
-        self.compiled = True
-        if self.recipe.family == "sdxl":
-            self.pipe.unet.compile_repeated_blocks(fullgraph=True, dynamic=False)
+        self._verified.add((part, *shape))
+        try:
+            found = disagreement(call)
+            reason = f"it changed the output by {found:.1%}" if found > TOLERANCE else ""
+        except _OUT_OF_MEMORY:
+            self._verified.discard((part, *shape))
+            raise
+        except Exception as error:  # noqa: BLE001 - compilers raise all kinds
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        if not reason:
+            self.ready.add(part)
         else:
-            self.pipe.unet.compile(fullgraph=True, dynamic=False)
+            for old in self.parts:
+                plain(self._module(old))
+            self.parts = ()
+            text = f"torch.compile does not work here ({reason}); rendering goes on without it"
+            print(f"loraeval: {text}", file=sys.stderr)
 
     def _keep_on(self, components: dict[str, torch.nn.Module]) -> torch.device | None:
         """Keep base weights beside the model, or on the host where a quarter of the device's
@@ -249,8 +248,13 @@ class Engine:
         if self.device.type != "cuda":
             return None
         size = sum(p.nbytes for module in components.values() for p in module.parameters())
-        total = torch.cuda.get_device_properties(self.device).total_memory
-        return torch.device("cpu") if size > total / 4 else None
+        return torch.device("cpu") if size > self._memory() / 4 else None
+
+    def _memory(self) -> int:
+        """Return the bytes of memory of a GPU, 0 for a CPU."""
+        if self.device.type != "cuda":
+            return 0
+        return int(torch.cuda.get_device_properties(self.device).total_memory)
 
 
 def _shape(job: Job) -> tuple[int, int, int]:

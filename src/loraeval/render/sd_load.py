@@ -73,9 +73,6 @@ def load_pipeline(recipe: Recipe, device: torch.device) -> Any:
     for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
         if (module := getattr(pipe, part, None)) is not None:
             module.requires_grad_(requires_grad=False)
-    if device.type == "cuda":
-        pipe.unet.to(memory_format=torch.channels_last)
-        pipe.vae.to(memory_format=torch.channels_last)
     pipe.vae.to(dtype=getattr(torch, recipe.vae_dtype))
     return pipe.to(device)
 

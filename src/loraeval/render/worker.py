@@ -22,6 +22,7 @@ from loraeval.render.plan import CheckpointRef, Job
 from loraeval.render.store import Store
 
 if TYPE_CHECKING:
+    from loraeval.render.compiling import Part
     from loraeval.render.lora_merge import Lora
     from loraeval.render.pixels import Pending
     from loraeval.render.sd import Engine
@@ -61,6 +62,7 @@ class Worker:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._loras: dict[Path, Future[Lora]] = {}
         self._last: Path | None = None
+        self._expected = 0.0
         self._pace = economy.Pace()
         self._pace_lock = threading.Lock()
 
@@ -90,15 +92,17 @@ class Worker:
             "processor": engine.processor,
             "limit": engine.limit,
             "compiled": engine.compiled,
+            "compiled_parts": list(engine.parts),
             "modules": engine.applied,
         }
 
     def close(self) -> None:
         """Finish what is running, drop what is not, and release the device's memory."""
         engine = self._engine
-        if engine is not None and engine.compiled:
-            name = speed_name(self.setup.recipe, engine.device_name, compiled=True)
-            self.setup.store.note_speed(f"{name}, once", 1, 0.0)
+        if engine is not None:
+            name = speed_name(self.setup.recipe, engine.device_name)
+            for part in engine.ready:
+                self.setup.store.note_speed(f"{name}, {part} compiled once", 1, 0.0)
         for pool in (self._reader, self._finish, self._device, self._encode):
             pool.shutdown(wait=True, cancel_futures=True)
         self._engine = None
@@ -123,30 +127,42 @@ class Worker:
         return self._decide(engine, images, shapes)
 
     def _decide(self, engine: Engine, images: int, shapes: int) -> float:
-        """Compile where that is asked for or pays; return the expected seconds an image."""
-        recipe, store = self.setup.recipe, self.setup.store
-        fast = speed_name(recipe, engine.device_name, compiled=True)
-        compiled = store.known_speed(fast)
-        if engine.compiled and compiled is not None:
-            return compiled
-        share = economy.COMPILED_SHARE[recipe.family]
-        eager = store.known_speed(speed_name(recipe, engine.device_name))
-        if eager is None:
-            size = min(engine.limit, 8, images) if engine.device_name != "cpu" else 1
-            step = engine.seconds_per_step(recipe.width, recipe.height, size)
-            eager = step * recipe.steps / size
-        elif compiled is not None:
-            share = compiled / eager
-        if self.setup.compile == "always":
-            engine.compile()
-        elif self.setup.compile == "auto" and engine.device_name != "cpu" and not engine.compiled:
-            first = store.known_speed(f"{fast}, once") is None
-            cost = economy.COMPILE_SECONDS["cold" if first else "warm"]
-            if economy.compile_pays(images, eager, cost * shapes, share):
-                engine.compile()
-        if engine.compiled:
-            return eager * share if compiled is None else compiled
-        return eager
+        """Compile what is asked for or pays; return the expected seconds an image. Nothing is timed
+        once something is compiled: that would compile it for another batch size.
+        """
+        recipe, store, how = self.setup.recipe, self.setup.store, self.setup.compile
+        name = speed_name(recipe, engine.device_name)
+        known = store.known_speed(speed_name(recipe, engine.device_name, compiled=True))
+        if engine.parts:
+            return known or self._expected
+        may_compile = how == "auto" and engine.device_name != "cpu"
+        eager = store.known_speed(name)
+        spent: dict[Part, float] = {}
+        if eager is None or may_compile:
+            spent = self._time(engine, images)
+        self._expected = eager or sum(spent.values())
+        costs = economy.COMPILING[recipe.family]
+        if how == "always":
+            engine.compile(costs)
+        elif may_compile:
+            cached = {
+                part for part in costs
+                if store.known_speed(f"{name}, {part} compiled once") is not None
+            }  # fmt: skip
+            engine.compile(economy.parts_to_compile(recipe.family, images, shapes, spent, cached))
+        if engine.parts:
+            self._expected = known or self._expected * costs["unet"].share
+        return self._expected
+
+    def _time(self, engine: Engine, images: int) -> dict[Part, float]:
+        """Return the seconds an image that each part takes, by trying."""
+        from loraeval.render import timing
+
+        gpu = engine.device_name != "cpu"
+        size = min(engine.limit, 16, images) if gpu else 1
+        step = timing.seconds_per_step(engine, size) / size
+        decode = timing.seconds_to_decode(engine, size) / size
+        return {"unet": step * self.setup.recipe.steps, "vae": decode}
 
     def _read_file(self, path: Path) -> Lora:
         from loraeval.render.lora_merge import read_lora

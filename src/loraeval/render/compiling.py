@@ -1,0 +1,71 @@
+"""What torch.compile makes of UNet and VAE decoder, and whether it is still the same model.
+
+Both are compiled whole. The blocks that repeat in them are marked, so that torch compiles a block
+of one shape once and takes the same code for every other block of that shape.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from loraeval.records import Family
+
+if TYPE_CHECKING:
+    import torch
+
+Part = Literal["unet", "vae"]
+
+REGIONS: dict[Family, tuple[str, ...]] = {
+    "sd15": ("ResnetBlock2D", "Transformer2DModel"),
+    "sdxl": ("ResnetBlock2D", "BasicTransformerBlock"),
+}
+"""Classes of diffusers whose modules repeat; SDXL's transformers do so inside, up to ten times."""
+
+SHAPES_AT_MOST = 256
+"""Shapes that one class may be compiled for; torch's own limit is 8."""
+
+TOLERANCE = 0.02
+"""Largest difference of compiled from uncompiled output, as a part of the output's length: float16
+gives about 0.002, another model's weights 1."""
+
+
+_marked: set[type] = set()
+
+
+def compile_module(module: Any, family: Family) -> None:
+    """Compile ``module`` from its next call on, channels last, its repeating blocks marked."""
+    import torch
+
+    mark = getattr(torch.compiler, "nested_compile_region", None)  # torch 2.8 and later
+    if mark is not None:
+        known = "max_reuse_entries" in inspect.signature(mark).parameters
+        options = {"max_reuse_entries": SHAPES_AT_MOST} if known else {}
+        # By class: torch reuses code by the function's arguments, of which ``self`` must be one.
+        for kind in {type(part) for part in module.modules()}:
+            if kind.__name__ in REGIONS[family] and kind not in _marked:
+                kind.forward = mark(kind.forward, **options)
+                _marked.add(kind)
+    module.to(memory_format=torch.channels_last)
+    module.compile(fullgraph=True, dynamic=False)
+
+
+def plain(module: Any) -> None:
+    """Take the compiled code of ``module`` away again."""
+    module._compiled_call_impl = None  # noqa: SLF001 - what ``compile`` sets
+
+
+def disagreement(call: Callable[[], torch.Tensor]) -> float:
+    """Return how far the compiled output of ``call`` is from the plain one: the length of the
+    difference over that of the plain output. 0 where the plain output is not finite.
+    """
+    import torch
+
+    with torch.no_grad():
+        found = call().float()
+        with torch.compiler.set_stance("force_eager"):
+            wanted = call().float()
+    if not wanted.isfinite().all():
+        return 0.0
+    return float((found - wanted).norm() / wanted.norm().clamp(min=1e-12))

@@ -1,0 +1,123 @@
+"""What is compiled: the same model, one compile for blocks of one shape, and what if not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.render.test_faults import pictures, worst
+
+from loraeval.records import Family, Prompt, Recipe
+from loraeval.render import compiling
+from loraeval.render.economy import COMPILING, break_even, parts_to_compile
+from loraeval.render.renderer import Renderer
+from loraeval.render.sd import Engine
+from loraeval.render.store import Store
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch.compile capture, reuse and guard as ever, but run what it captured as it is: code
+    for a CPU would take minutes to compile.
+    """
+    real = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **k: real(self, **k, backend="eager")
+    )
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_compiled_renders_are_those_of_the_plain_model(
+    bases: Any, series: Any, prompts: list[Prompt], tmp_path: Path, family: Family
+) -> None:
+    recipe = Recipe(base_model=str(bases[family]), family=family, width=64, height=64, steps=2)
+    made = []
+    for how in ("never", "always"):
+        with Renderer(
+            recipe, Store(tmp_path / how), devices="cpu", compile=how, batch_size=2
+        ) as renderer:
+            first = pictures(renderer.render(series[family][:1], prompts[:2], [1]))
+            with torch.compiler.set_stance("fail_on_recompile" if how == "always" else "default"):
+                rest = pictures(renderer.render(series[family][1:], prompts[:2], [1]))
+                one = pictures(renderer.render([None], prompts[:1], [1]))  # filled up to two
+            facts = renderer.facts()
+            assert facts["compiled"] is (how == "always")
+            assert facts["compiled_parts"] == (list(COMPILING[family]) if how == "always" else [])
+            made.append(first | rest | one)
+    assert worst(*made) <= 1
+    names = sorted(made[0])
+    assert (made[0][names[-1]] != made[0][names[-3]]).any()  # other weights, other images
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_block_is_captured_once_for_each_shape(recipe: Recipe) -> None:
+    from loraeval.render.recipe import resolve_recipe
+
+    engine = Engine(resolve_recipe(recipe, device="cpu"), "cpu")
+    kinds = compiling.REGIONS["sd15"]
+    blocks = [m for m in engine.pipe.unet.modules() if type(m).__name__ in kinds]
+    engine.compile(["unet"])
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    engine.pipe.unet._compiled_call_impl = torch.compile(
+        engine.pipe.unet._call_impl, fullgraph=True, dynamic=False, backend=backend
+    )
+    hidden = torch.zeros(2, 77, engine.pipe.unet.config.cross_attention_dim)
+    with torch.no_grad():
+        engine.pipe.unet(torch.zeros(2, 4, 8, 8), torch.tensor(5), encoder_hidden_states=hidden)
+    calls = [node for node in graphs[0].graph.nodes if "invoke_subgraph" in str(node.target)]
+    shared = {node.args[0].target for node in calls}
+    # Some versions of torch put a block that comes once where it stands.
+    assert len(blocks) - 5 <= len(calls) <= len(blocks)
+    assert len(calls) > 2 * len(shared)
+
+
+@pytest.mark.parametrize("wrong", ["differs", "raises"])
+def test_code_that_is_wrong_is_noticed_and_not_used(
+    recipe: Recipe, prompts: list[Prompt], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str], wrong: str,
+) -> None:  # fmt: skip
+    with Renderer(recipe, Store(tmp_path / "a"), devices="cpu", compile="never") as renderer:
+        want = pictures(renderer.render([None], prompts[:2], [1]))
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        if wrong == "raises":
+            raise RuntimeError("no C compiler\nwas found")
+        return lambda *given: [output * 1.1 for output in graph(*given)]
+
+    real = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **k: real(self, **k, backend=backend)
+    )
+    torch._dynamo.reset()
+    with Renderer(recipe, Store(tmp_path / "b"), devices="cpu", compile="always") as renderer:
+        made = pictures(renderer.render([None], prompts[:2], [1]))
+        assert renderer.facts()["compiled"] is False
+    said = capfd.readouterr().err
+    assert said.count("rendering goes on without it") == 1
+    assert ("no C compiler was found" if wrong == "raises" else "changed the output by 10") in said
+    assert worst(made, want) == 0
+
+
+def test_what_pays_is_compiled() -> None:
+    seconds = {"unet": 0.17, "vae": 0.013}
+    unet, vae = COMPILING["sd15"]["unet"], COMPILING["sd15"]["vae"]
+    first = break_even(0.17, unet.cold, unet.share)
+    second = break_even(0.013, vae.cold, vae.share)
+    assert first < second
+    assert parts_to_compile("sd15", first - 2, 1, seconds, set()) == ()
+    assert parts_to_compile("sd15", first, 1, seconds, set()) == ("unet",)
+    assert parts_to_compile("sd15", first, 2, seconds, set()) == ()  # two sizes cost twice
+    assert parts_to_compile("sd15", second, 1, seconds, set()) == ("unet", "vae")
+    warm = break_even(0.17, unet.warm, unet.share)
+    assert warm < first
+    assert parts_to_compile("sd15", warm, 1, seconds, {"unet"}) == ("unet",)
+    assert parts_to_compile("sdxl", 10**6, 1, seconds, set()) == ("unet",)

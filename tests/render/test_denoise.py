@@ -1,0 +1,131 @@
+"""Our denoising loop against the pipelines of diffusers, bit by bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from loraeval.records import Family, Recipe
+from loraeval.render.denoise import conditions, denoise
+from loraeval.render.economy import decode_limit
+from loraeval.render.encode import Embedding
+from loraeval.render.pixels import decode, initial_noise
+from loraeval.render.recipe import SCHEDULERS, resolve_recipe
+from loraeval.render.sd import Engine
+from loraeval.render.sd_load import make_scheduler
+
+
+@pytest.fixture(scope="module")
+def engines(bases: dict[str, Path]) -> dict[str, Engine]:
+    made = {}
+    for family in ("sd15", "sdxl"):
+        recipe = Recipe(base_model=str(bases[family]), family=family, width=64, height=64, steps=4)
+        made[family] = Engine(resolve_recipe(recipe, device="cpu"), "cpu")
+    return made
+
+
+def by_the_pipeline(
+    engine: Engine, recipe: Recipe, noise: torch.Tensor, positive: Any, negative: Any
+) -> torch.Tensor:
+    arguments: dict[str, Any] = {
+        "prompt_embeds": torch.cat([item.states for item in positive]),
+        "negative_prompt_embeds": torch.cat([item.states for item in negative]),
+    }
+    if positive[0].pooled is not None:
+        arguments["pooled_prompt_embeds"] = torch.cat([item.pooled for item in positive])
+        arguments["negative_pooled_prompt_embeds"] = torch.cat([item.pooled for item in negative])
+    found: torch.Tensor = engine.pipe(
+        **arguments,
+        latents=noise,
+        num_inference_steps=recipe.steps,
+        guidance_scale=recipe.guidance_scale,
+        width=recipe.width,
+        height=recipe.height,
+        output_type="latent",
+    ).images
+    return found
+
+
+def texts(engine: Engine) -> tuple[list[Embedding], list[Embedding]]:
+    positive = engine.embed(["a red cat", "a blue dog"], 1, None)
+    return positive, engine.embed(["blurred"], 1, None) * 2
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_gives_the_latents_of_the_pipeline(
+    engines: dict[str, Engine], family: Family, scheduler: str
+) -> None:
+    engine = engines[family]
+    recipe = replace(engine.recipe, scheduler=scheduler)
+    engine.pipe.scheduler = make_scheduler(recipe, engine.pipe.scheduler)
+    noise = torch.cat([initial_noise(seed, (1, 4, 8, 8)) for seed in (1, 2)])
+    positive, negative = texts(engine)
+    given = conditions(engine.pipe, recipe, positive, negative)
+    want = by_the_pipeline(engine, recipe, noise, positive, negative)
+    assert torch.equal(denoise(engine.pipe, recipe, noise, given), want)
+    assert torch.equal(denoise(engine.pipe, recipe, noise, given), want)  # nothing is left over
+    assert float((want - noise).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_without_guidance_only_the_prompts_are_computed(
+    engines: dict[str, Engine], family: Family
+) -> None:
+    engine = engines[family]
+    recipe = replace(engine.recipe, guidance_scale=1.0, width=32)
+    noise = torch.cat([initial_noise(seed, (1, 4, 8, 4)) for seed in (1, 2)])
+    positive, negative = texts(engine)
+    given = conditions(engine.pipe, recipe, positive, negative)
+    assert len(given.states) == 2
+    assert not given.guided
+    want = by_the_pipeline(engine, recipe, noise, positive, negative)
+    assert torch.equal(denoise(engine.pipe, recipe, noise, given), want)
+
+
+def test_a_model_that_takes_the_guidance_scale_is_told_it(bases: dict[str, Path]) -> None:
+    recipe = Recipe(base_model=str(bases["sd15"]), width=64, height=64, steps=2)
+    engine = Engine(resolve_recipe(recipe, device="cpu"), "cpu")
+    torch.manual_seed(0)
+    kind = type(engine.pipe.unet)
+    engine.pipe.unet = kind.from_config(engine.pipe.unet.config, time_cond_proj_dim=16).eval()
+    noise = initial_noise(1, (1, 4, 8, 8))
+    positive, negative = (texts(engine)[0][:1], texts(engine)[1][:1])
+    made = {}
+    for scale in (2.0, 7.5):
+        told = replace(engine.recipe, guidance_scale=scale)
+        given = conditions(engine.pipe, told, positive, negative)
+        made[scale] = denoise(engine.pipe, told, noise, given)
+        want = by_the_pipeline(engine, told, noise, positive, negative)
+        assert torch.equal(made[scale], want)
+    assert not torch.equal(made[2.0], made[7.5])
+
+
+def test_decoding_in_pieces_gives_the_images_of_decoding_one_by_one(
+    engines: dict[str, Engine],
+) -> None:
+    vae = engines["sd15"].pipe.vae
+    latents = initial_noise(3, (7, 4, 8, 8))
+    want = torch.cat([decode(vae, latents[index : index + 1], 1) for index in range(7)])
+    sizes: list[int] = []
+    watch = vae.decoder.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    try:
+        pieces, same = decode(vae, latents, 3), decode(vae, latents, 3, same=True)
+    finally:
+        watch.remove()
+    assert sizes == [3, 3, 1, 3, 3, 3]
+    assert len(pieces) == len(same) == 7
+    assert torch.allclose(pieces, want, atol=1e-5)
+    assert torch.allclose(same, want, atol=1e-5)
+
+
+def test_images_decoded_at_once() -> None:
+    recipe = Recipe(base_model="a", width=512, height=512)
+    assert decode_limit(recipe, 0) == decode_limit(recipe, 24 * 2**30) == 8
+    assert decode_limit(recipe, 80 * 2**30) == 16
+    assert decode_limit(replace(recipe, width=1024, height=1024), 80 * 2**30) == 4
+    assert decode_limit(replace(recipe, width=2048, height=2048), 0) == 1
