@@ -116,7 +116,12 @@ def ours(
     from loraeval.render.sd_load import import_diffusers
     from loraeval.render.store import Store
 
-    import_diffusers()
+    diffusers = import_diffusers()
+    _ = (
+        diffusers.StableDiffusionXLPipeline
+        if family == "sdxl"
+        else diffusers.StableDiffusionPipeline
+    )
     imported = time.perf_counter()
     store = Store(work / f"store-{family}-{how}-{devices.replace(',', '-')}-{time.time_ns()}")
     marks: list[float] = []
@@ -133,15 +138,14 @@ def ours(
         facts, health = renderer.facts(), dict(renderer.health)
     total = marks[-1] - imported
     # The first batch carries loading and compiling; the rate after it is the sustained one.
-    first = images if devices.count(",") == 0 else len(marks) // 2
-    tail = marks[max(first, len(marks) * 3 // 5) - 1 :]
-    eager = marks[first - 1 : 3 * first] if devices.count(",") == 0 else []
-    sustained = (len(tail) - 1) / (tail[-1] - tail[0]) if len(tail) > 1 else None
+    first = images * max(1, epochs * 3 // 5) if len(seeds) == 1 else images
+    sustained = None
+    if len(marks) > first:
+        sustained = (len(marks) - first) / (marks[-1] - marks[first - 1])
     return {
         "images": len(marks), "import_s": imported - STARTED, "construct_s": built - imported,
-        "first_batch_s": marks[first - 1] - built, "total_s": total,
+        "first_batch_s": marks[images - 1] - built, "total_s": total,
         "images_per_s": len(marks) / total, "sustained_images_per_s": sustained,
-        "early_images_per_s": (len(eager) - 1) / (eager[-1] - eager[0]) if len(eager) > 1 else None,
         "startup_s": total - len(marks) / sustained if sustained else None,
         "facts": facts, "health": health,
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,

@@ -125,7 +125,7 @@ def test_decoding_in_pieces_gives_the_images_of_decoding_one_by_one(
 
 def test_images_decoded_at_once() -> None:
     recipe = Recipe(base_model="a", width=512, height=512)
-    assert decode_limit(recipe, 0) == decode_limit(recipe, 24 * 2**30) == 8
-    assert decode_limit(recipe, 80 * 2**30) == 16
-    assert decode_limit(replace(recipe, width=1024, height=1024), 80 * 2**30) == 4
+    assert decode_limit(recipe, 0) == decode_limit(recipe, 24 * 2**30) == 10
+    assert decode_limit(recipe, 80 * 2**30) == 20
+    assert decode_limit(replace(recipe, width=1024, height=1024), 80 * 2**30) == 5
     assert decode_limit(replace(recipe, width=2048, height=2048), 0) == 1

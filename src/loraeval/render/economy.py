@@ -17,7 +17,7 @@ from loraeval.render.compiling import Part
 IMAGES_AT_512 = {"sd15": 48, "sdxl": 24}
 """Largest batch tried first on a GPU, counted in 512×512 images; more brings no speed."""
 
-DECODE_AT_512 = 16
+DECODE_AT_512 = 20
 """Images of 512×512 that the VAE decodes at once on a GPU with memory to spare; half as many with
 less than ``DECODE_MEMORY``."""
 
@@ -37,7 +37,7 @@ class Compiling:
 
 
 COMPILING: dict[Family, dict[Part, Compiling]] = {
-    "sd15": {"unet": Compiling(34.0, 9.0, 0.70), "vae": Compiling(12.0, 1.5, 0.48)},
+    "sd15": {"unet": Compiling(34.0, 8.5, 0.70), "vae": Compiling(10.0, 1.0, 0.46)},
     "sdxl": {"unet": Compiling(90.0, 20.0, 0.85)},
 }
 """Measured on an H200 (benchmarks/README.md, one guided UNet step and one decode); SDXL's VAE, in
@@ -53,7 +53,7 @@ def default_limit(recipe: Recipe, device: str) -> int:
 
 def decode_limit(recipe: Recipe, memory: int) -> int:
     """Return how many images the VAE decodes at once: by image size and ``memory``, the bytes of
-    the GPU's memory; on a CPU, where that is 0, 8 of 512×512.
+    the GPU's memory; on a CPU, where that is 0, 10 of 512×512.
     """
     count = DECODE_AT_512 if memory >= DECODE_MEMORY else DECODE_AT_512 // 2
     return max(1, count * 512 * 512 // (recipe.width * recipe.height))

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loraeval.render.pixels import to_device
+
 if TYPE_CHECKING:
     import torch
 
@@ -139,4 +141,4 @@ def _ids(tokenizer: Any, texts: Sequence[str], chunks: int, device: Any) -> torc
     rows = [
         row for text in texts for row in chunk_ids(token_ids(tokenizer, text), chunks, *special)
     ]
-    return torch.tensor(rows, device=device)
+    return to_device(torch.tensor(rows), device)

@@ -257,5 +257,26 @@ class Engine:
         return int(torch.cuda.get_device_properties(self.device).total_memory)
 
 
+def read_beside(path: Path, device: str) -> Lora:
+    """Return ``read_lora`` of ``path`` for a thread beside the one that drives the device: on a
+    stream of its own, since a copy on the device's first stream waits for all that is queued there.
+    """
+    if not device.startswith("cuda"):
+        return read_lora(path, device)
+    drives = torch.cuda.current_stream(device)
+    if device not in _SIDE:
+        _SIDE[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    side = _SIDE[device]
+    with torch.cuda.stream(side):
+        lora = read_lora(path, device)
+    side.synchronize()
+    for tensor in lora.tensors.values():
+        tensor.record_stream(drives)
+    return lora
+
+
+_SIDE: dict[str, torch.cuda.Stream] = {}
+
+
 def _shape(job: Job) -> tuple[int, int, int]:
     return job.recipe.width, job.recipe.height, job.chunks

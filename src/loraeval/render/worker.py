@@ -165,9 +165,9 @@ class Worker:
         return {"unet": step * self.setup.recipe.steps, "vae": decode}
 
     def _read_file(self, path: Path) -> Lora:
-        from loraeval.render.lora_merge import read_lora
+        from loraeval.render.sd import read_beside
 
-        return read_lora(path, self.setup.device)
+        return read_beside(path, self.setup.device)
 
     def _read(self, path: Path) -> Lora:
         """Return a LoRA, read ahead while the batch before it was computed where possible."""
