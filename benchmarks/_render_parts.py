@@ -180,9 +180,11 @@ def kind_of(kernel: str) -> str:
 
 def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     """Time one guided UNet step of ``images`` images and a decode in variants: ``eager``, compiled
-    with the repeating blocks ``marked``, as the renderer does, or without marks, ``whole``.
+    with the repeating blocks ``marked``, as the renderer does, or without marks, ``whole``, or
+    marked and each kernel ``tuned`` by descent along its coordinates.
     """
     import torch
+    from torch._inductor import config
 
     from loraeval.render.compiling import compile_module
 
@@ -194,8 +196,9 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     calls = {"unet": bench.step(images), "vae": bench.decode(bench.at_once)}
     if family == "sdxl":
         del calls["vae"]  # float32, never compiled
+    config.coordinate_descent_tuning = how == "tuned"
     for part, call in calls.items():
-        if how == "marked":
+        if how != "whole":
             compile_module(modules[part], bench.engine.recipe.family)
         else:
             modules[part].compile(fullgraph=True, dynamic=False)

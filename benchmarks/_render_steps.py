@@ -12,6 +12,7 @@ sys.path[0] = str(__file__).rpartition("benchmarks")[0] or "."
 import argparse
 import json
 import statistics
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,32 @@ def loop(work: Path, family: str, images: int) -> dict[str, Any]:
             "s_per_epoch_of_40": epoch, "images_per_s": PROMPTS / epoch}  # fmt: skip
 
 
+class Card:
+    """The clock and the power of the first GPU, read each half second while it lives."""
+
+    def __init__(self) -> None:
+        self.clocks: list[int] = []
+        self.powers: list[float] = []
+        self._end = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def seen(self) -> dict[str, float]:
+        """Stop; return medians over the second half of the readings, MHz and watts."""
+        self._end.set()
+        half = len(self.clocks) // 2
+        if not half:
+            return {}
+        return {"clock_mhz": statistics.median(self.clocks[half:]),
+                "power_w": statistics.median(self.powers[half:])}  # fmt: skip
+
+    def _watch(self) -> None:
+        import torch
+
+        while torch.cuda.is_available() and not self._end.wait(0.5):
+            self.clocks.append(torch.cuda.clock_rate())
+            self.powers.append(torch.cuda.power_draw() / 1000)
+
+
 def ours(
     work: Path, family: str, how: str, epochs: int, images: int, devices: str
 ) -> dict[str, Any]:
@@ -123,6 +150,7 @@ def ours(
         else diffusers.StableDiffusionPipeline
     )
     imported = time.perf_counter()
+    card = Card()
     store = Store(work / f"store-{family}-{how}-{devices.replace(',', '-')}-{time.time_ns()}")
     marks: list[float] = []
     series = loras(work, family)
@@ -147,7 +175,7 @@ def ours(
         "first_batch_s": marks[images - 1] - built, "total_s": total,
         "images_per_s": len(marks) / total, "sustained_images_per_s": sustained,
         "startup_s": total - len(marks) / sustained if sustained else None,
-        "facts": facts, "health": health,
+        "facts": facts, "health": health, **card.seen(),
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
         "marks": [round(mark - imported, 2) for mark in marks[:: max(1, images // 4)]],
     }  # fmt: skip

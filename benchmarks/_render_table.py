@@ -20,18 +20,23 @@ TARGETS: list[tuple[str, float, str]] = [
     ("the same from a warm compile cache, all counted, times its loop", 8.0, "warm"),
     ("the same with a cold compile counted, times its loop", 5.0, "cold"),
     ("the same as loraeval chooses by itself, all counted, times its loop", 5.0, "auto"),
-    ("SD 1.5 after the first batch, images/s (warm run)", 7.8, "after"),
+    ("SD 1.5 after the first 40 images, images/s (cold run)", 7.8, "after"),
     ("SDXL at 1024×1024, times its loop", 2.5, "sdxl"),
     ("two GPUs against one, efficiency", 0.9, "gpus"),
 ]
 """What was to be reached on an H200."""
 
-EARLIER = {
-    "render.json": "commit e807f02",
-    "render_two_gpus.json": "code between the commits e807f02 and f4c8144 that compiled in a "
-    "thread beside eager rendering; it was dropped and never committed",
+CODE = {
+    "render_sd15_before.json": "commit 12e5762",
+    "render_sdxl.json": "commit 12e5762",
+    "render_parts.json": "commit 12e5762",
+    "render_gpus.json": "commit 12e5762",
+    "render_sd15.json": "commit 2c2c5d7",
+    "render_parts_blocks.json": "working tree between 0c1f86f and 12e5762; *blocks* compiled each "
+    "block by itself and was dropped, *whole* the models without marks",
 }
-"""What earlier results were measured on; newer ones say it themselves."""
+"""What runs were made with whose machine had another commit than the files; others say it
+themselves."""
 
 
 def write_table(readme: Path, files: Iterable[Path]) -> None:
@@ -56,23 +61,30 @@ def tables(runs: dict[str, dict[str, Any]]) -> str:
         "",
         "`python benchmarks/render.py`. Random weights of full size, float16, 30 steps, guidance 7.5, "
         "LoRA of rank 32 with text encoders. The loop's rate counts its load of pipeline and LoRA for "
-        "every 40 images; ours counts loading, compiling, swaps, text, PNG, sync and index.",
+        "every 40 images; ours counts hashing the base model, loading, compiling, swaps, text, PNG, "
+        "sync and index. *Images/s after* is over all images but the first 40.",
     ]
     for name, results in runs.items():
         lines += ["", *_one(name, results)]
-    reached = {}
-    for results in runs.values():
-        reached = {**reached, **_reached(results["steps"])}
-    lines += ["", "| target | at least | measured | reached |", "| --- | --- | --- | --- |"]
+    reached = {name: found for name, run in runs.items() if (found := _reached(run["steps"]))}
+    lines += ["", "| target | at least | " + " | ".join(reached) + " |",
+              "| --- | --- |" + " --- |" * len(reached)]  # fmt: skip
     for what, least, key in TARGETS:
-        value = reached.get(key)
-        if value is None:
-            lines.append(f"| {what} | {least:g} | not measured | |")
-        else:
-            lines.append(
-                f"| {what} | {least:g} | {value:.1f} | {'yes' if value >= least else '**no**'} |"
-            )
+        cells = [_cell(found.get(key), least) for found in reached.values()]
+        lines.append(f"| {what} | {least:g} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cell(value: float | None, least: float) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if value >= least else f"**{value:.2f}, missed**"
+
+
+def steady(step: dict[str, Any]) -> float | None:
+    """Return images/s after the first 40 images. ``marks`` has the second of every tenth image."""
+    marks = step.get("marks", [])
+    return 10 * (len(marks) - 4) / (marks[-1] - marks[3]) if len(marks) > 4 else None
 
 
 def _reached(steps: dict[str, Any]) -> dict[str, float]:
@@ -80,8 +92,8 @@ def _reached(steps: dict[str, Any]) -> dict[str, float]:
     of a cold run takes beyond that of an eager one.
     """
 
-    def rate(name: str, figure: str = "images_per_s") -> float | None:
-        return steps.get(name, {}).get(figure)
+    def rate(name: str) -> float | None:
+        return steps.get(name, {}).get("images_per_s")
 
     def over(one: float | None, other: float | None) -> float | None:
         return one / other if one and other else None
@@ -93,15 +105,13 @@ def _reached(steps: dict[str, Any]) -> dict[str, float]:
         compiling = cold["first_batch_s"] - eager["first_batch_s"]
         return float(cold["images"] / (cold["total_s"] - compiling))
 
-    both = over(
-        rate("all GPUs", "sustained_images_per_s"), rate("one GPU", "sustained_images_per_s")
-    )
+    both = over(steady(steps.get("all GPUs", {})), steady(steps.get("one GPU", {})))
     found = {
         "apart": over(apart(), rate("loop sd15")),
         "auto": over(rate("ours sd15 auto"), rate("loop sd15")),
         "warm": over(rate("ours sd15 warm"), rate("loop sd15")),
         "cold": over(rate("ours sd15 cold"), rate("loop sd15")),
-        "after": rate("ours sd15 warm", "sustained_images_per_s"),
+        "after": steady(steps.get("ours sd15 cold", {})),
         "sdxl": over(rate("ours sdxl"), rate("loop sdxl")),
         "gpus": both / 2 if both else None,
     }
@@ -109,43 +119,76 @@ def _reached(steps: dict[str, Any]) -> dict[str, float]:
 
 
 def _one(name: str, results: dict[str, Any]) -> list[str]:
-    machine = results.get("machine") or results["machines"]["one"]
-    steps = results["steps"]
-    code = EARLIER.get(name) if "commit" not in machine else f"commit {machine['commit']}"
+    machine, steps = results["machine"], results["steps"]
+    code = CODE.get(name, f"commit {machine['commit']}")
     lines = [
         f"results/{name}: {machine['gpu']}, {machine['gpus']} GPU, {machine['cpus']} CPU cores, torch "
         f"{machine['torch']}, diffusers {machine['diffusers']}, {machine['date']}; {code}.",
-        "",
-        "| what | images | seconds in all | images/s | times its loop | first batch, s | images/s after | that, times its loop |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    rows = [row for step, found in steps.items() if (row := _row(step, found, steps))]
+    if rows:
+        head = ["what", "images", "seconds in all", "images/s", "times its loop",
+                "first batch, s", "images/s after"]  # fmt: skip
+        lines += ["", f"| {' | '.join(head)} |", "| --- " * len(head) + "|", *rows]
     for step_name, step in steps.items():
-        if "s_per_epoch_of_40" in step:
-            count = sum(len(epoch["image_s"]) for epoch in step["epochs"])
-            lines.append(f"| {step_name} | {count} | | {step['images_per_s']:.2f} | 1 | | | |")
-        elif "first_batch_s" in step:
-            loop = steps.get("loop sdxl" if "sdxl" in step_name else "loop sd15", {}).get(
-                "images_per_s"
-            )
-            after = step.get("sustained_images_per_s")
-            times, later = [
-                f"{value / loop:.1f}" if loop and value else ""
-                for value in (step["images_per_s"], after)
-            ]
-            rest = f"{after:.2f}" if after else ""
-            lines.append(
-                f"| {step_name} | {step['images']} | {step['total_s']:.0f} | {step['images_per_s']:.2f} | "
-                f"{times} | {step['first_batch_s']:.0f} | {rest} | {later} |"
-            )
-        elif "error" in step:
-            lines.append(f"| {step_name} | {step['error']} | | | | | | |")
-    for step_name, step in steps.items():
-        rows = {key: row for key, row in step.items() if isinstance(row, dict) and "batch" in row}
-        if rows:
-            lines += ["", f"One guided UNet step ({step_name}), as images/s of 30 such steps alone:", "",
-                      "| variant | batch | images/s |", "| --- | --- | --- |"]  # fmt: skip
-            lines += [f"| {k} | {r['batch']} | {r['images_per_s']:.2f} |" for k, r in rows.items()]
+        lines += _variants(step_name, step)
+        if "numerics" in step:
+            lines += _numerics(step)
     return lines
+
+
+def _numerics(step: dict[str, Any]) -> list[str]:
+    metrics = list(step["noise"])
+    noise = ", ".join(f"{metric} {value:.4f}" for metric, value in step["noise"].items())
+    lines = [
+        "",
+        f"{step['images']} images of the demo model in {step['dtype']}, against one batch of all; a "
+        f"score's noise, its standard deviation from seed to seed of one prompt: {noise}.",
+        "",
+        "| computed | largest difference, levels | mean | values changed | "
+        + " | ".join(f"{metric}, largest (mean) change" for metric in metrics)
+        + " |",
+        "| --- | --- | --- | --- |" + " --- |" * len(metrics),
+    ]
+    for name, row in step["numerics"].items():
+        moved = [f"{row['scores'][m]['max']:.4f} ({row['scores'][m]['mean']:.4f})" for m in metrics]
+        lines.append(
+            f"| {name} | {row['max_levels']} | {row['mean_levels']:.4f} | "
+            f"{row['share_changed']:.2%} | {' | '.join(moved)} |"
+        )
+    return lines
+
+
+def _row(name: str, step: dict[str, Any], steps: dict[str, Any]) -> str | None:
+    if "s_per_epoch_of_40" in step:
+        count = sum(len(epoch["image_s"]) for epoch in step["epochs"])
+        return f"| {name} | {count} | | {step['images_per_s']:.2f} | 1 | | |"
+    if "first_batch_s" in step:
+        loop = steps.get("loop sdxl" if "sdxl" in name else "loop sd15", {}).get("images_per_s")
+        times = f"{step['images_per_s'] / loop:.1f}" if loop else ""
+        return (
+            f"| {name} | {step['images']} | {step['total_s']:.0f} | {step['images_per_s']:.2f} | "
+            f"{times} | {step['first_batch_s']:.0f} | {steady(step):.2f} |"
+        )
+    return f"| {name} | {step['error']} | | | | | |" if "error" in step else None
+
+
+def _variants(name: str, step: dict[str, Any]) -> list[str]:
+    rows = {key: row for key, row in step.items() if isinstance(row, dict) and "batch" in row}
+    if not rows:
+        return []
+    firsts = [
+        f"first call of the {part} {step[key]:.1f} s"
+        for part, key in (("UNet", "compile_unet_s"), ("VAE", "compile_vae_s"))
+        if key in step
+    ]
+    what = "; ".join([f"One guided UNet step or one decode ({name})", *firsts])
+    lines = ["", f"{what}; images/s of 30 such steps, or of decoding, alone:", "",
+             "| variant | images | ms | images/s |", "| --- | --- | --- | --- |"]  # fmt: skip
+    return lines + [
+        f"| {key} | {row['batch']} | {1000 * row['step_s']:.1f} | {row['images_per_s']:.2f} |"
+        for key, row in rows.items()
+    ]
 
 
 def result_files() -> list[Path]:

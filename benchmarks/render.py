@@ -60,6 +60,7 @@ GROUPS: dict[str, list[Step]] = {
         ("parts sd15 compiled", ["parts", "--how", "marked"], 120),
         ("parts sd15 compiled, warm", ["parts", "--how", "marked"], 60),
         ("parts sd15 compiled without marks", ["parts", "--how", "whole"], 180),
+        ("parts sd15 compiled and tuned", ["parts", "--how", "tuned"], 300),
     ],
     "parts_sdxl": [
         BUILD_XL,
@@ -70,6 +71,9 @@ GROUPS: dict[str, list[Step]] = {
     "numerics": [("numerics demo", ["numerics"], 120)],
 }
 """Steps by group, in order; each with its arguments and its limit in seconds."""
+
+OTHER_CODE = ("whole", "tuned")
+"""Last words of steps that compile other code, into a cache of its own."""
 
 
 def main() -> int:
@@ -96,7 +100,7 @@ def main() -> int:
                     continue
                 limit = min(limit, clock.left())
                 gpu = "" if "all" in words else args.gpu
-                cache = work / ("compiled whole" if "whole" in words else "compiled")
+                cache = work / f"compiled {words[-1] if words[-1] in OTHER_CODE else ''}"
                 result = run(words, work, limit, gpu, cache) if limit > 5 else NO_TIME
                 results["steps"][name] = result
                 print(f"== {clock.now():.0f} s, {name}: {json.dumps(result)[:900]}", flush=True)
@@ -138,7 +142,12 @@ def run(words: list[str], work: Path, limit: int, gpu: str, cache: Path) -> dict
             command, env=environment, capture_output=True, text=True, timeout=limit, check=False
         )
     except subprocess.TimeoutExpired as error:
-        return {"error": f"stopped after {limit} s", "tail": str(error.stdout or b"")[-1500:]}
+        said = (error.stdout or b"").decode(errors="replace")
+        try:  # it may have been stopped on its way out
+            late: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
+        except (ValueError, IndexError):
+            return {"error": f"stopped after {limit} s", "tail": said[-1500:]}
+        return late | {"stopped": "at its limit, after it had printed this"}
     if done.returncode:
         return {"error": f"exit {done.returncode}", "tail": (done.stdout + done.stderr)[-2000:]}
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -16,8 +16,16 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+LONGEST = ("test_docs.py", "test_ci_workflows.py", "test_demo_gate.py", "test_renderer.py")
+"""Files that take a minute and more: first, so that no worker is left alone with one at the end."""
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, the others in their order."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session")

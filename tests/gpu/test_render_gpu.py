@@ -115,19 +115,31 @@ def test_unet_that_gives_nan_is_reported(bases: Any, prompts: list[Prompt], tmp_
 def test_out_of_memory_halves_the_batch(bases: Any, prompts: list[Prompt], tmp_path: Path) -> None:
     import torch
 
-    torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     wanted = recipe(bases["sd15"], "sd15", width=512, height=512, steps=2)
-    torch.cuda.set_per_process_memory_fraction(2.5 * 2**30 / total)
-    try:
-        with Renderer(wanted, Store(tmp_path), devices="cuda:0", batch_size=96) as renderer:
-            made = list(renderer.render([None], prompts[:2], range(48)))
-            print(f"batch limit after running out of memory: {renderer.facts()['limit']}")
-            assert len(made) == 96
-            assert renderer.health == {"ok": 96}
-            assert renderer.facts()["limit"] < 96
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+    with Renderer(wanted, Store(tmp_path), devices="cuda:0", batch_size=96) as renderer:
+        list(renderer.render([None], prompts[:1], [1]))
+        engine = renderer._team._engine
+        peaks = []
+        for size, seeds in ((96, range(100, 148)), (24, range(200, 212))):
+            engine.limit = size
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            list(renderer.render([None], prompts[:2], seeds))
+            peaks.append(torch.cuda.max_memory_allocated())
+        print(f"bytes at the peak of 96 and of 24 images: {peaks}")
+        assert peaks[0] > 1.2 * peaks[1]
+        engine.limit = 96
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(sum(peaks) / 2 / total)
+        try:
+            made = list(renderer.render([None], prompts[:2], range(300, 348)))
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        print(f"batch limit after running out of memory: {engine.limit}")
+        assert len(made) == 96
+        assert renderer.health == {"ok": 1 + 96 + 24 + 96}
+        assert engine.limit < 96
 
 
 def test_xformers_is_really_set(

@@ -40,7 +40,7 @@ COMPILING: dict[Family, dict[Part, Compiling]] = {
     "sd15": {"unet": Compiling(34.0, 8.5, 0.70), "vae": Compiling(10.0, 1.0, 0.46)},
     "sdxl": {"unet": Compiling(90.0, 20.0, 0.85)},
 }
-"""Measured on an H200 (benchmarks/README.md, one guided UNet step and one decode); SDXL's VAE, in
+"""SD 1.5's as measured on an H200 (benchmarks/README.md); SDXL's are assumptions, and its VAE, in
 float32, is never compiled."""
 
 

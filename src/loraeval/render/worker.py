@@ -57,7 +57,7 @@ class Worker:
         self._engine: Engine | None = None
         self._device = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._finish = ThreadPoolExecutor(2, thread_name_prefix="finish")
-        threads = max(2, min(8, os.cpu_count() or 2))
+        threads = max(2, min(4, os.cpu_count() or 2))
         self._encode = ThreadPoolExecutor(threads, thread_name_prefix="png")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._loras: dict[Path, Future[Lora]] = {}
