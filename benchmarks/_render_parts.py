@@ -29,6 +29,30 @@ def timed(call: Callable[[], object], repeats: int = 5, warm: int = 2) -> float:
     return statistics.median(seconds)
 
 
+def launched(call: Callable[[], object]) -> float:
+    """Return the seconds after which one ``call`` returns, the GPU idle before it."""
+    import torch
+
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - start
+    torch.cuda.synchronize()
+    return seconds
+
+
+def streamed(call: Callable[[], object], repeats: int = 15) -> float:
+    """Return the seconds of one ``call`` among many that follow each other without a pause."""
+    import torch
+
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    torch.cuda.synchronize()
+    return (time.perf_counter() - start) / repeats
+
+
 @contextmanager
 def kernels(first: str, *, benchmark: bool = False) -> Iterator[None]:
     """Let torch prefer the attention kernel ``first``, and cuDNN try its convolutions or not."""
@@ -106,12 +130,16 @@ class Bench:
 
         try:
             seconds = timed(call)
+            host, unbroken = launched(call), streamed(call)
         except Exception as error:  # noqa: BLE001 - the benchmark goes on and says so
             self.result[name] = f"{type(error).__name__}: {str(error)[:200]}"
             torch.cuda.empty_cache()
         else:
             rate = count / (steps * seconds)
-            self.result[name] = {"batch": count, "step_s": seconds, "images_per_s": rate}
+            self.result[name] = {
+                "batch": count, "step_s": seconds, "images_per_s": rate,
+                "host_s": host, "unbroken_s": unbroken,
+            }  # fmt: skip
         print(name, self.result[name], flush=True)
 
     def first(self, name: str, call: Callable[[], object]) -> None:
@@ -181,7 +209,8 @@ def kind_of(kernel: str) -> str:
 def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     """Time one guided UNet step of ``images`` images and a decode in variants: ``eager``, compiled
     with the repeating blocks ``marked``, as the renderer does, or without marks, ``whole``, or
-    marked and each kernel ``tuned`` by descent along its coordinates.
+    marked and replayed as CUDA ``graphs``, or marked and each kernel ``tuned`` by descent along its
+    coordinates.
     """
     import torch
     from torch._inductor import config
@@ -200,7 +229,9 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     for part, call in calls.items():
         if how != "whole":
             compile_module(modules[part], bench.engine.recipe.family)
-        else:
+        if how == "graphs":
+            modules[part].compile(fullgraph=True, dynamic=False, mode="reduce-overhead")
+        elif how == "whole":
             modules[part].compile(fullgraph=True, dynamic=False)
         with kernels("cudnn"):
             bench.first(f"compile_{part}_s", call)

@@ -184,11 +184,15 @@ def _variants(name: str, step: dict[str, Any]) -> list[str]:
     ]
     what = "; ".join([f"One guided UNet step or one decode ({name})", *firsts])
     lines = ["", f"{what}; images/s of 30 such steps, or of decoding, alone:", "",
-             "| variant | images | ms | images/s |", "| --- | --- | --- | --- |"]  # fmt: skip
-    return lines + [
-        f"| {key} | {row['batch']} | {1000 * row['step_s']:.1f} | {row['images_per_s']:.2f} |"
-        for key, row in rows.items()
-    ]
+             "| variant | images | ms | ms without a pause | ms of the host | images/s |",
+             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    for key, row in rows.items():
+        times = [row["step_s"], row.get("unbroken_s"), row.get("host_s")]
+        cells = [f"{1000 * seconds:.1f}" if seconds else "" for seconds in times]
+        lines.append(
+            f"| {key} | {row['batch']} | {' | '.join(cells)} | {row['images_per_s']:.2f} |"
+        )
+    return lines
 
 
 def result_files() -> list[Path]:

@@ -60,6 +60,7 @@ GROUPS: dict[str, list[Step]] = {
         ("parts sd15 compiled", ["parts", "--how", "marked"], 120),
         ("parts sd15 compiled, warm", ["parts", "--how", "marked"], 60),
         ("parts sd15 compiled without marks", ["parts", "--how", "whole"], 180),
+        ("parts sd15 compiled, CUDA graphs", ["parts", "--how", "graphs"], 120),
         ("parts sd15 compiled and tuned", ["parts", "--how", "tuned"], 300),
     ],
     "parts_sdxl": [
