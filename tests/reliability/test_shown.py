@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import fuzz_targets
-from loraeval import cli
+from loraeval import cli, torchvision_ops
 from loraeval.baselines import read_baseline
 from loraeval.errors import BaselineError, InputError, ScoresError
 from loraeval.report.pictures import find_image
@@ -165,6 +165,7 @@ def test_an_encoder_folder_that_would_fetch_another_model(
     tmp_path: Path, part: str, key: str, value: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody typed that name: it is refused before any library looks at it."""
+    torchvision_ops.install()  # before open_clip, which imports torchvision
     pytest.importorskip("open_clip")
     from loraeval.scorers.encoders import load_encoder
 

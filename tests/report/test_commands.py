@@ -12,7 +12,7 @@ import pytest
 
 from loraeval.cli import main
 from loraeval.report.ratings import make_pairs, rating_of, write_ratings
-from loraeval.scores_file import write_scores
+from loraeval.scores_file import read_scores, write_scores
 from loraeval.testing.kohya_files import write_lora
 
 
@@ -40,6 +40,19 @@ def test_chart_writes_both_files_and_says_which_epoch(place, capsys):
     for name in ("STUDY_epochs.png", "STUDY_epochs.svg"):
         assert (place / "charts" / name).stat().st_size > 1000
         assert name in said
+
+
+def test_runs_whose_names_make_one_file_name_get_a_chart_each(place, capsys):
+    rows = read_scores(place / "scores.jsonl")
+    twins = ["punks v1", "punks/v1", "Punks_V1"]
+    write_scores(place / "twins.jsonl", [replace(row, run=name) for name in twins for row in rows])
+    assert main(["chart", "--scores", "twins.jsonl", "--out", "charts"]) == 0
+    said = capsys.readouterr().out
+    want = ["Punks_V1-3_epochs.png", "punks_v1-2_epochs.png", "punks_v1_epochs.png"]
+    assert sorted(path.name for path in (place / "charts").glob("*.png")) == want
+    assert main(["chart", "--scores", "twins.jsonl", "--out", "one", "--run", "punks/v1"]) == 0
+    assert [path.name for path in (place / "one").glob("*.png")] == ["punks_v1-2_epochs.png"]
+    assert all(name in said for name in want)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 
 
@@ -48,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
             )
     baseline = optional_baseline(args.baseline)
     view = None if baseline is None else baseline_view(baseline)
+    stems = file_stems(runs)
     drawn = 0
     for name in runs if args.run is None else [args.run]:
         own = [row for row in rows if row.run == name]
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         chart = epoch_chart(
             own, baseline=view, selection=selection, metrics=metrics, title=f"{name} by epoch"
         )
-        png, svg = save_chart(chart, args.out, f"{file_stem(name)}_epochs")
+        png, svg = save_chart(chart, args.out, f"{stems[name]}_epochs")
         drawn += 1
         if selection is not None:
             print(f"{name}: {selection.reason}")
@@ -70,6 +73,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def file_stem(name: str) -> str:
-    """Return ``name`` as a file's stem: letters, digits, dot, dash and underscore only."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._")[:80] or "run"
+def file_stems(names: Sequence[str]) -> dict[str, str]:
+    """Return each of ``names`` as a file's stem: letters, digits, dot, dash and underscore only. A
+    stem that came before, in capitals or not, gets the first number from 2 that is free.
+
+    >>> file_stems(["punks v1", "punks/v1", "Punks_V1"])
+    {'punks v1': 'punks_v1', 'punks/v1': 'punks_v1-2', 'Punks_V1': 'Punks_V1-3'}
+    """
+    stems: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._")[:80] or "run"
+        numbered = chain([plain], (f"{plain}-{number}" for number in count(2)))
+        stems[name] = next(stem for stem in numbered if stem.lower() not in taken)
+        taken.add(stems[name].lower())
+    return stems
