@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.lora_merge import LORA, ROOT, SCORERS, scores_of
+from benchmarks.lora_merge import LORA, ROOT, SCORERS, distances, scores_of
 
 from loraeval.prompts.sets import read_prompts
 from loraeval.records import Prompt
@@ -32,7 +32,7 @@ def numerics(device: str = "cuda:0") -> dict[str, Any]:
     engine = Engine(half, device)
     made = {REFERENCE: draw(engine, prompts, count)}
     made["the same again"] = draw(engine, prompts, count)
-    made["another process's model"] = draw(Engine(half, device), prompts, count)
+    made["the model loaded again"] = draw(Engine(half, device), prompts, count)
     made["the order reversed"] = draw(engine, prompts, count, backwards=True)
     made[f"batches of {count // 2}"] = draw(engine, prompts, count // 2)
     made["one by one"] = draw(engine, prompts, 1)
@@ -53,7 +53,7 @@ def numerics(device: str = "cuda:0") -> dict[str, Any]:
     pairs = scores[REFERENCE].reshape(len(prompts), len(SEEDS), -1)
     noise = np.sqrt(np.nanmean(np.nanvar(pairs, axis=1, ddof=1), axis=0))
     rows = {
-        name: _row(images, made[REFERENCE], scores[name], scores[REFERENCE])
+        name: distances(images, made[REFERENCE], scores[name], scores[REFERENCE])
         for name, images in made.items()
         if name != REFERENCE
     }
@@ -76,19 +76,3 @@ def draw(
         found: list[Job] = pending.jobs
         done |= {job.key: image.numpy() for job, image in zip(found, pending.pixels, strict=True)}
     return np.stack([done[job.key] for job in jobs])
-
-
-def _row(
-    images: np.ndarray, wanted: np.ndarray, scores: np.ndarray, before: np.ndarray
-) -> dict[str, Any]:
-    gap = np.abs(images.astype(int) - wanted.astype(int))
-    moved = np.abs(scores - before)
-    return {
-        "max_levels": int(gap.max()),
-        "mean_levels": float(gap.mean()),
-        "share_changed": float((gap > 0).mean()),
-        "scores": {
-            metric: {"max": float(np.nanmax(column)), "mean": float(np.nanmean(column))}
-            for metric, column in zip(SCORERS, moved.T, strict=True)
-        },
-    }

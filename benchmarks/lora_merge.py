@@ -103,21 +103,30 @@ def measure() -> dict[str, Any]:
             scores = scores_of(images, prompts, Path(folder) / str(number))
             if name == EXACT:
                 exact, exact_scores = images.astype(int), scores
-            gap = np.abs(images.astype(int) - exact)
-            moved = np.abs(scores - exact_scores)
-            rows[name] = {
-                "max_levels": int(gap.max()),
-                "mean_levels": float(gap.mean()),
-                "share_changed": float((gap > 0).mean()),
-                "scores": {
-                    metric: {"max": float(np.nanmax(column)), "mean": float(np.nanmean(column)),
-                             "unscored": int(np.isnan(column).sum())}
-                    for metric, column in zip(SCORERS, moved.T, strict=True)
-                },
-            }  # fmt: skip
+            rows[name] = distances(images, exact, scores, exact_scores)
             print(name, rows[name], flush=True)
         far = np.abs(exact - draw_base(recipe, prompts)).mean()
     return {"variants": rows, "images": len(prompts), "lora_moves_mean_levels": float(far)}
+
+
+def distances(
+    images: np.ndarray, exact: np.ndarray, scores: np.ndarray, exact_scores: np.ndarray
+) -> dict[str, Any]:
+    """Return how far ``images`` [n, H, W, 3] and their ``scores`` [n, metrics] are from the exact
+    ones: levels of 255, the share of values that differ, and each metric's change.
+    """
+    gap = np.abs(images.astype(int) - exact.astype(int))
+    moved = np.abs(scores - exact_scores)
+    return {
+        "max_levels": int(gap.max()),
+        "mean_levels": float(gap.mean()),
+        "share_changed": float((gap > 0).mean()),
+        "scores": {
+            metric: {"max": float(np.nanmax(column)), "mean": float(np.nanmean(column)),
+                     "unscored": int(np.isnan(column).sum())}
+            for metric, column in zip(SCORERS, moved.T, strict=True)
+        },
+    }  # fmt: skip
 
 
 def draw_base(recipe: Recipe, prompts: Sequence[Prompt]) -> np.ndarray:

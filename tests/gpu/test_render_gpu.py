@@ -151,7 +151,9 @@ def test_xformers_is_really_set(
         try:
             made = pictures(renderer.render(series["sd15"][:1], prompts, [1]))
         except RenderError as error:
-            pytest.skip(f"{error}"[:100])
+            if "xformers cannot run here" not in str(error):
+                raise
+            pytest.skip("xformers has no kernels for this torch, and the renderer says so")
         assert renderer.facts()["processor"] == "XFormersAttnProcessor"
     with Renderer(recipe(bases["sd15"], "sd15"), Store(tmp_path / "s"), devices="cuda:0") as other:
         plain = pictures(other.render(series["sd15"][:1], prompts, [1]))
