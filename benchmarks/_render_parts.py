@@ -2,215 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks._render_steps import loras, prompts, recipe
+from benchmarks._render_bench import Bench, kernels, timed
+from benchmarks._render_steps import loras, prompts
 
-
-def timed(call: Callable[[], object], repeats: int = 5, warm: int = 2) -> float:
-    """Return the median seconds of ``call`` on the GPU."""
-    import torch
-
-    for _ in range(warm):
-        call()
-    torch.cuda.synchronize()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
-
-
-def launched(call: Callable[[], object]) -> float:
-    """Return the seconds after which one ``call`` returns, the GPU idle before it."""
-    import torch
-
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    call()
-    seconds = time.perf_counter() - start
-    torch.cuda.synchronize()
-    return seconds
-
-
-def streamed(call: Callable[[], object], repeats: int = 15) -> float:
-    """Return the seconds of one ``call`` among many that follow each other without a pause."""
-    import torch
-
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - start) / repeats
-
-
-@contextmanager
-def kernels(first: str, *, benchmark: bool = False) -> Iterator[None]:
-    """Let torch prefer the attention kernel ``first``, and cuDNN try its convolutions or not."""
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    order = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    if first == "cudnn":
-        order.insert(0, SDPBackend.CUDNN_ATTENTION)
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = benchmark
-    try:
-        with sdpa_kernel(order, set_priority=True):
-            yield
-    finally:
-        torch.backends.cudnn.benchmark = before
-
-
-class Bench:
-    """An engine, one guided UNet step and one decode of it, and what they took.
-
-    A variant's ``images_per_s`` is what 30 such steps alone would allow; a decode's what decoding
-    alone would.
-    """
-
-    def __init__(self, work: Path, family: str) -> None:
-        from loraeval.render import sd
-        from loraeval.render.recipe import resolve_recipe
-
-        resolved = resolve_recipe(recipe(work, family), device="cuda:0")
-        start = time.perf_counter()
-        self.engine = sd.Engine(resolved, "cuda:0")
-        self.result: dict[str, Any] = {"load_s": time.perf_counter() - start}
-        self.unet, self.vae = self.engine.pipe.unet, self.engine.pipe.vae
-        self.text = self.engine.embed(["a portrait"], 1, None)[0]
-        self.size = resolved.width // 8
-        self.at_once = self.engine.decode_limit
-
-    def step(self, count: int, *, last: bool = False) -> Callable[[], object]:
-        """Return a call of one guided step of ``count`` images, channels last or first."""
-        import torch
-
-        from loraeval.render.pixels import initial_noise
-
-        latents = initial_noise(1, (2 * count, 4, self.size, self.size)).to("cuda", torch.float16)
-        if last:
-            latents = latents.to(memory_format=torch.channels_last)
-        hidden = self.text.states.repeat(2 * count, 1, 1)
-        moment = torch.tensor(500, device="cuda")
-        added = None
-        if self.text.pooled is not None:
-            ids = hidden.new_tensor([[1024, 1024, 0, 0, 1024, 1024]]).repeat(2 * count, 1)
-            added = {"text_embeds": self.text.pooled.repeat(2 * count, 1), "time_ids": ids}
-
-        def call() -> object:
-            with torch.no_grad():
-                return self.unet(
-                    latents, moment, encoder_hidden_states=hidden, added_cond_kwargs=added
-                )
-
-        return call
-
-    def decode(self, count: int) -> Callable[[], object]:
-        """Return a call that decodes ``count`` images."""
-        import torch
-
-        from loraeval.render.pixels import decode, initial_noise
-
-        latents = initial_noise(2, (count, 4, self.size, self.size)).to("cuda", torch.float16)
-        return lambda: decode(self.vae, latents, count)
-
-    def note(self, name: str, count: int, call: Callable[[], object], steps: int = 30) -> None:
-        """Time ``call``; keep what it would allow by itself."""
-        import torch
-
-        try:
-            seconds = timed(call)
-            host, unbroken = launched(call), streamed(call)
-        except Exception as error:  # noqa: BLE001 - the benchmark goes on and says so
-            self.result[name] = f"{type(error).__name__}: {str(error)[:200]}"
-            torch.cuda.empty_cache()
-        else:
-            rate = count / (steps * seconds)
-            self.result[name] = {
-                "batch": count, "step_s": seconds, "images_per_s": rate,
-                "host_s": host, "unbroken_s": unbroken,
-            }  # fmt: skip
-        print(name, self.result[name], flush=True)
-
-    def first(self, name: str, call: Callable[[], object]) -> None:
-        """Keep the seconds of the first call, compiling with it."""
-        import torch
-
-        begin = time.perf_counter()
-        call()
-        torch.cuda.synchronize()
-        self.result[name] = time.perf_counter() - begin
-
-    def layout(self, last: bool) -> None:
-        """Lay the weights of UNet and VAE out with channels last, or first."""
-        import torch
-
-        layout = torch.channels_last if last else torch.contiguous_format
-        self.unet.to(memory_format=layout)
-        self.vae.to(memory_format=layout)
-
-    def profile(self, name: str, call: Callable[[], object]) -> None:
-        """Keep the GPU's milliseconds of one call by kind of kernel, and the longest kernels."""
-        import torch
-        from torch.profiler import ProfilerActivity, profile
-
-        call()
-        torch.cuda.synchronize()
-        try:
-            with profile(activities=[ProfilerActivity.CUDA]) as found:
-                call()
-                torch.cuda.synchronize()
-        except RuntimeError as error:
-            self.result[f"kernels, {name}"] = str(error)[:200]
-            return
-        times: Counter[str] = Counter()
-        counts: Counter[str] = Counter()
-        for event in found.events():
-            if event.device_type.name != "CUDA":
-                continue
-            times[event.name] += event.device_time / 1000
-            counts[event.name] += 1
-        kinds: Counter[str] = Counter()
-        for kernel, spent in times.items():
-            kinds[kind_of(kernel)] += spent
-        longest = [[key[:110], counts[key], round(ms, 2)] for key, ms in times.most_common(16)]
-        self.result[f"kernels, {name}"] = {
-            "ms": {key: round(value, 2) for key, value in kinds.most_common()}, "longest": longest,
-        }  # fmt: skip
-
-
-def kind_of(kernel: str) -> str:
-    """Return what a GPU kernel is for, by its name."""
-    low = kernel.lower()
-    for kind, words in (
-        ("attention", ("flash", "fmha", "sdpa", "attention")),
-        ("layout", ("nchwtonhwc", "nhwctonchw", "nchw2nhwc")),
-        ("triton", ("triton_",)),
-        ("convolution", ("fprop", "conv", "implicit")),
-        ("product", ("gemm", "nvjet", "cutlass", "cublas")),
-        ("norm", ("norm", "moments", "welford")),
-        ("copy", ("memcpy", "memset", "copy")),
-    ):
-        if any(word in low for word in words):
-            return kind
-    return "elementwise"
+LONG = 6.0
+"""Seconds of unbroken steps of compiled code: enough for the card to settle at its power limit."""
 
 
 def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     """Time one guided UNet step of ``images`` images and a decode in variants: ``eager``, compiled
     with the repeating blocks ``marked``, as the renderer does, or without marks, ``whole``, or
-    marked and replayed as CUDA ``graphs``, or marked and each kernel ``tuned`` by descent along its
-    coordinates.
+    marked and each kernel ``tuned`` by descent along its coordinates; or ``attention`` alone.
     """
     import torch
     from torch._inductor import config
@@ -220,6 +28,8 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     bench = Bench(work, family)
     if how == "eager":
         return _eager(bench, work, family, images)
+    if how == "attention":
+        return _attention(bench, images)
     bench.layout(True)
     modules = {"unet": bench.unet, "vae": bench.vae.decoder}
     calls = {"unet": bench.step(images), "vae": bench.decode(bench.at_once)}
@@ -229,17 +39,16 @@ def parts(work: Path, family: str, images: int, how: str) -> dict[str, Any]:
     for part, call in calls.items():
         if how != "whole":
             compile_module(modules[part], bench.engine.recipe.family)
-        if how == "graphs":
-            modules[part].compile(fullgraph=True, dynamic=False, mode="reduce-overhead")
-        elif how == "whole":
+        if how == "whole":
             modules[part].compile(fullgraph=True, dynamic=False)
         with kernels("cudnn"):
             bench.first(f"compile_{part}_s", call)
             if part == "unet":
-                bench.note(how, images, call)
+                bench.note(how, images, call, long=LONG)
                 bench.profile(how, call)
+                _graph(bench, f"{how}, CUDA graph", images, call)
             else:
-                bench.note(f"decode, {how}", bench.at_once, call, 1)
+                bench.note(f"decode, {how}", bench.at_once, call, 1, long=LONG)
                 bench.profile(f"decode, {how}", call)
     bench.result["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
     return bench.result
@@ -261,30 +70,66 @@ def _eager(bench: Bench, work: Path, family: str, images: int) -> dict[str, Any]
             bench.profile(f"{name}, cuDNN attention", call)
         with kernels("cudnn", benchmark=True):
             bench.note(f"{name}, cuDNN attention, cudnn.benchmark", images, call)
-    _graph(bench, images)
+    with kernels("cudnn"):
+        for count in (1, images):
+            call = bench.step(count, last=True)
+            _graph(bench, f"CUDA graph, channels last, {count}", count, call)
     _xformers(bench, images)
     _rest(bench, work, family, images)
     return bench.result
 
 
-def _graph(bench: Bench, images: int) -> None:
+def _graph(bench: Bench, name: str, images: int, call: Callable[[], object]) -> None:
     """Replay the step as a CUDA graph: no launches from Python."""
     import torch
 
-    for count in (1, images):
-        call = bench.step(count, last=True)
-        with kernels("cudnn"):
-            try:
-                call()
-                torch.cuda.synchronize()
-                graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph):
-                    call()
-            except RuntimeError as error:
-                bench.result["graph"] = f"{type(error).__name__}: {str(error)[:200]}"
-                return
-            bench.note(f"CUDA graph, channels last, {count}", count, graph.replay)
-            del graph
+    try:
+        call()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            call()
+    except RuntimeError as error:
+        bench.result[name] = f"{type(error).__name__}: {str(error)[:200]}"
+        return
+    bench.note(name, images, graph.replay, long=LONG)
+
+
+def _attention(bench: Bench, images: int) -> dict[str, Any]:
+    """Time the attention of one block at each level of the UNet, its heads as they lie in the
+    projections' output, by kernel, and with heads filled up to a width of 64, 128 or 256.
+    """
+    import torch
+    from torch.nn.functional import pad, scaled_dot_product_attention
+
+    config = bench.unet.config
+    heads = config.num_attention_heads or config.attention_head_dim
+    for level, width in enumerate(config.block_out_channels):
+        side = bench.size >> level
+        count = heads if isinstance(heads, int) else heads[level]
+        each = width // count
+        wide = next(size for size in (64, 128, 256) if size >= each)
+        for keys in (side * side, 77):
+            rows = [
+                torch.randn(2 * images, length, count, each, device="cuda", dtype=torch.float16)
+                for length in (side * side, keys, keys)
+            ]
+            views = [row.transpose(1, 2) for row in rows]
+            filled = [pad(row, (0, wide - each)).transpose(1, 2) for row in rows]
+            what = f"{side * side} tokens, {keys} keys, {count} heads of {each}"
+
+            def attend(given: list[Any] = views, scale: float = each**-0.5) -> object:
+                return scaled_dot_product_attention(*given, scale=scale)
+
+            for first in ("cudnn", "flash"):
+                with kernels(first):
+                    bench.note(f"attention, {what}, {first}", images, attend, 1, long=0.2)
+            if wide > each:
+                with kernels("cudnn"):
+                    name = f"attention, {what}, cudnn, filled up to {wide}"
+                    bench.note(name, images, partial(attend, filled), 1, long=0.2)
+            del rows, views, filled
+    return bench.result
 
 
 def _xformers(bench: Bench, images: int) -> None:

@@ -107,20 +107,23 @@ def loop(work: Path, family: str, images: int) -> dict[str, Any]:
 
 
 class Card:
-    """The clock and the power of the first GPU, read each half second while it lives."""
+    """The clock and the power of the first GPU, read each half second while it lives; needs the
+    package nvidia-ml-py.
+    """
 
     def __init__(self) -> None:
         self.clocks: list[int] = []
         self.powers: list[float] = []
+        self.why = ""
         self._end = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def seen(self) -> dict[str, float]:
+    def seen(self) -> dict[str, Any]:
         """Stop; return medians over the second half of the readings, MHz and watts."""
         self._end.set()
-        half = len(self.clocks) // 2
+        half = len(self.powers) // 2
         if not half:
-            return {}
+            return {"clock": f"not read: {self.why or 'too short'}"}
         return {"clock_mhz": statistics.median(self.clocks[half:]),
                 "power_w": statistics.median(self.powers[half:])}  # fmt: skip
 
@@ -128,8 +131,12 @@ class Card:
         import torch
 
         while torch.cuda.is_available() and not self._end.wait(0.5):
-            self.clocks.append(torch.cuda.clock_rate())
-            self.powers.append(torch.cuda.power_draw() / 1000)
+            try:
+                self.clocks.append(torch.cuda.clock_rate())
+                self.powers.append(torch.cuda.power_draw() / 1000)
+            except Exception as error:  # noqa: BLE001 - the figures go on without it
+                self.why = f"{type(error).__name__}: {error}"
+                return
 
 
 def ours(

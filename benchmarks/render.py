@@ -56,12 +56,12 @@ GROUPS: dict[str, list[Step]] = {
     ],
     "parts": [
         BUILD,
-        ("parts sd15 eager", ["parts", "--how", "eager"], 120),
-        ("parts sd15 compiled", ["parts", "--how", "marked"], 120),
-        ("parts sd15 compiled, warm", ["parts", "--how", "marked"], 60),
-        ("parts sd15 compiled without marks", ["parts", "--how", "whole"], 180),
-        ("parts sd15 compiled, CUDA graphs", ["parts", "--how", "graphs"], 120),
+        ("parts sd15 eager", ["parts", "--how", "eager"], 150),
+        ("parts sd15 attention", ["parts", "--how", "attention"], 60),
+        ("parts sd15 compiled", ["parts", "--how", "marked"], 150),
+        ("parts sd15 compiled, warm", ["parts", "--how", "marked"], 90),
         ("parts sd15 compiled and tuned", ["parts", "--how", "tuned"], 300),
+        ("parts sd15 compiled without marks", ["parts", "--how", "whole"], 180),
     ],
     "parts_sdxl": [
         BUILD_XL,
