@@ -94,13 +94,17 @@ class Bench:
         self.size = resolved.width // 8
         self.at_once = self.engine.decode_limit
 
-    def step(self, count: int, *, last: bool = False) -> Callable[[], object]:
-        """Return a call of one guided step of ``count`` images, channels last or first."""
+    def step(self, count: int, *, last: bool = False, shared: bool = True) -> Callable[[], object]:
+        """Return a call of one guided step of ``count`` images, channels last or first; what both
+        halves share computed once or twice.
+        """
         import torch
 
+        from loraeval.render.denoise import Conditions, predict
         from loraeval.render.pixels import initial_noise
 
-        latents = initial_noise(1, (2 * count, 4, self.size, self.size)).to("cuda", torch.float16)
+        noise = initial_noise(1, (count, 4, self.size, self.size)).to("cuda", torch.float16)
+        latents = torch.cat([noise, noise])
         if last:
             latents = latents.to(memory_format=torch.channels_last)
         hidden = self.text.states.repeat(2 * count, 1, 1)
@@ -110,11 +114,11 @@ class Bench:
             ids = hidden.new_tensor([[1024, 1024, 0, 0, 1024, 1024]]).repeat(2 * count, 1)
             added = {"text_embeds": self.text.pooled.repeat(2 * count, 1), "time_ids": ids}
 
+        given = Conditions(hidden, added, guided=shared)
+
         def call() -> object:
             with torch.no_grad():
-                return self.unet(
-                    latents, moment, encoder_hidden_states=hidden, added_cond_kwargs=added
-                )
+                return predict(self.unet, latents, moment, given)
 
         return call
 

@@ -66,6 +66,9 @@ def _eager(bench: Bench, work: Path, family: str, images: int) -> dict[str, Any]
             bench.note(name, images, call)
         with kernels("cudnn"):
             bench.note(f"{name}, cuDNN attention", images, call)
+            if not last:
+                twice = bench.step(images, shared=False)
+                bench.note(f"{name}, cuDNN attention, both halves whole", images, twice)
             bench.note(f"decode, {name}", bench.at_once, bench.decode(bench.at_once), 1)
             bench.profile(f"{name}, cuDNN attention", call)
         with kernels("cudnn", benchmark=True):

@@ -13,6 +13,7 @@ from loraeval.records import Family, Recipe
 from loraeval.render.denoise import conditions, denoise
 from loraeval.render.economy import decode_limit
 from loraeval.render.encode import Embedding
+from loraeval.render.halves import NAME
 from loraeval.render.pixels import decode, initial_noise
 from loraeval.render.recipe import SCHEDULERS, resolve_recipe
 from loraeval.render.sd import Engine
@@ -25,6 +26,8 @@ def engines(bases: dict[str, Path]) -> dict[str, Engine]:
     for family in ("sd15", "sdxl"):
         recipe = Recipe(base_model=str(bases[family]), family=family, width=64, height=64, steps=4)
         made[family] = Engine(resolve_recipe(recipe, device="cpu"), "cpu")
+        # The pipelines compute both halves of a guided batch; test_halves has what that moves.
+        made[family].pipe.unet.__dict__.pop(NAME, None)
     return made
 
 

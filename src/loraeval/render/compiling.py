@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from loraeval.records import Family
@@ -58,8 +60,20 @@ def plain(module: Any) -> None:
 def disagreement(call: Callable[[], torch.Tensor]) -> float:
     """Return how far the compiled output of ``call`` is from the plain one: the length of the
     difference over that of the plain output. 0 where the plain output is not finite, NaN where
-    only the compiled one is not.
+    only the compiled one is not. Compiles where that is still to do.
     """
+    return _compiler().submit(_disagreement, call).result()
+
+
+@cache
+def _compiler() -> ThreadPoolExecutor:
+    """Return the one thread of this process that compiles: torch 2.11 ends with a segmentation
+    fault where a second thread compiles marked blocks.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix="compile")
+
+
+def _disagreement(call: Callable[[], torch.Tensor]) -> float:
     import torch
 
     with torch.no_grad():

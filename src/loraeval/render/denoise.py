@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loraeval.records import Recipe
 from loraeval.render.encode import Embedding
+from loraeval.render.halves import equal_halves
 from loraeval.render.pixels import to_device
 
 if TYPE_CHECKING:
@@ -58,15 +59,18 @@ def conditions(
 
 
 def predict(unet: Any, rows: torch.Tensor, moment: torch.Tensor, given: Conditions) -> torch.Tensor:
-    """Return what the UNet predicts for latents ``rows`` [rows, channels, h, w] at ``moment``."""
-    found: torch.Tensor = unet(
-        rows,
-        moment,
-        encoder_hidden_states=given.states,
-        timestep_cond=given.scale,
-        added_cond_kwargs=given.added,
-        return_dict=False,
-    )[0]
+    """Return what the UNet predicts for latents ``rows`` [rows, channels, h, w] at ``moment``; with
+    guidance their second half repeats the first.
+    """
+    with equal_halves(unet, equal=given.guided):
+        found: torch.Tensor = unet(
+            rows,
+            moment,
+            encoder_hidden_states=given.states,
+            timestep_cond=given.scale,
+            added_cond_kwargs=given.added,
+            return_dict=False,
+        )[0]
     return found
 
 

@@ -22,6 +22,7 @@ from loraeval.render.compiling import TOLERANCE, Part, compile_module, disagreem
 from loraeval.render.denoise import conditions, denoise, first_step
 from loraeval.render.economy import decode_limit, default_limit
 from loraeval.render.encode import Embedding, encode_sd15, encode_sdxl
+from loraeval.render.halves import share_halves
 from loraeval.render.lora_merge import Lora, WeightSwapper, read_lora
 from loraeval.render.pixels import Pending, decode, initial_noise, to_device, to_host
 from loraeval.render.plan import Job, batches
@@ -52,6 +53,7 @@ class Engine:
         self.pipe = load_pipeline(recipe, self.device)
         self.limit = limit or default_limit(recipe, device)
         self.processor = set_attention(self.pipe, recipe.attention)
+        share_halves(self.pipe.unet)
         parts = ("unet", "text_encoder", "text_encoder_2")
         components = {p: m for p in parts if (m := getattr(self.pipe, p, None)) is not None}
         self._swapper = WeightSwapper(components, recipe.family, self._keep_on(components))
