@@ -62,17 +62,19 @@ def _eager(bench: Bench, work: Path, family: str, images: int) -> dict[str, Any]
         with kernels("flash"):
             if not last:
                 bench.note(f"{name}, 1 image", 1, bench.step(1))
-                bench.note(f"{name}, 16 images", 16, bench.step(16))
+                if family == "sd15":
+                    bench.note(f"{name}, 16 images", 16, bench.step(16))
             bench.note(name, images, call)
         with kernels("cudnn"):
             bench.note(f"{name}, cuDNN attention", images, call)
-            if not last:
+            if not last and family == "sd15":
                 twice = bench.step(images, shared=False)
                 bench.note(f"{name}, cuDNN attention, both halves whole", images, twice)
             bench.note(f"decode, {name}", bench.at_once, bench.decode(bench.at_once), 1)
             bench.profile(f"{name}, cuDNN attention", call)
-        with kernels("cudnn", benchmark=True):
-            bench.note(f"{name}, cuDNN attention, cudnn.benchmark", images, call)
+        if family == "sd15":
+            with kernels("cudnn", benchmark=True):
+                bench.note(f"{name}, cuDNN attention, cudnn.benchmark", images, call)
     with kernels("cudnn"):
         for count in (1, images):
             call = bench.step(count, last=True)
