@@ -1,9 +1,10 @@
-"""How far images and scores of the demo world move on a GPU with how they are computed."""
+"""How far images and scores of the demo world move with how they are computed."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +18,35 @@ from loraeval.render.recipe import read_recipe, resolve_recipe
 from loraeval.render.sd import Engine
 
 PROMPTS, SEEDS = 12, (42, 43)
-REFERENCE = "float16, one batch"
+REFERENCE = "one batch"
 
 
-def numerics(device: str = "cuda:0") -> dict[str, Any]:
+def numerics(device: str, dtype: str) -> dict[str, Any]:
     """Render the same prompts and seeds in every way; return how far images and scores are from
-    those of one float16 batch, and how far a score lies from that of another seed.
+    those of one batch, and how far a score lies from that of another seed.
     """
-    raw = read_recipe("demo", base_model=str(ROOT / "demo" / "base"))
-    half = resolve_recipe(raw, device=device, offline=True)
-    full = resolve_recipe(raw, device="cpu", offline=True)
+    raw = replace(read_recipe("demo", base_model=str(ROOT / "demo" / "base")), dtype=dtype)
+    wanted = resolve_recipe(raw, device=device, offline=True)
     prompts = read_prompts(str(ROOT / "prompts" / "demo.toml")).prompts[:PROMPTS]
     count = len(prompts) * len(SEEDS)
-    engine = Engine(half, device)
+    engine = Engine(wanted, device)
     made = {REFERENCE: draw(engine, prompts, count)}
     made["the same again"] = draw(engine, prompts, count)
-    made["the model loaded again"] = draw(Engine(half, device), prompts, count)
+    made["the model loaded again"] = draw(Engine(wanted, device), prompts, count)
     made["the order reversed"] = draw(engine, prompts, count, backwards=True)
     made[f"batches of {count // 2}"] = draw(engine, prompts, count // 2)
     made["one by one"] = draw(engine, prompts, 1)
-    engine.compile(["unet", "vae"])
-    made["compiled"] = draw(engine, prompts, count)
+    if device != "cpu":
+        engine.compile(["unet", "vae"])
+        made["compiled"] = draw(engine, prompts, count)
     compiled = sorted(engine.parts)
-    beside = Engine(half, device)
+    beside = Engine(wanted, device)
     beside.pipe.load_lora_weights(LORA)
     beside.use = lambda *_: None  # type: ignore[method-assign]
     made["the LoRA beside the weights"] = draw(beside, prompts, count)
-    made["float32 on the CPU"] = draw(Engine(full, "cpu"), prompts, count)
+    if device != "cpu":
+        full = resolve_recipe(replace(raw, dtype="float32"), device="cpu", offline=True)
+        made["float32 on the CPU"] = draw(Engine(full, "cpu"), prompts, count)
     every = [prompt for prompt in prompts for _ in SEEDS]
     with tempfile.TemporaryDirectory() as folder:
         scores = {
@@ -58,7 +61,7 @@ def numerics(device: str = "cuda:0") -> dict[str, Any]:
         if name != REFERENCE
     }
     return {
-        "images": count, "compiled": compiled, "dtype": half.dtype, "numerics": rows,
+        "images": count, "compiled": compiled, "dtype": wanted.dtype, "numerics": rows,
         "noise": dict(zip(SCORERS, map(float, noise), strict=True)),
     }  # fmt: skip
 

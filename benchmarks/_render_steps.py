@@ -198,6 +198,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--images", type=int, default=PROMPTS)
     parser.add_argument("--devices", default="cuda:0")
+    parser.add_argument("--dtype", default="float16")
     args = parser.parse_args()
     if args.step == "build":
         result = build(args.work, args.family)
@@ -212,7 +213,7 @@ def main() -> None:
     else:
         from benchmarks._render_numerics import numerics
 
-        result = numerics()
+        result = numerics(args.devices, args.dtype)
     result["step_s"] = time.perf_counter() - STARTED
     sys.stdout.flush()
     print("\n" + json.dumps(result))

@@ -1,11 +1,12 @@
 # ruff: noqa: E501, ISC004 - table rows
-"""The tables of benchmarks/render.py in benchmarks/README.md.
+"""The tables of benchmarks/render.py in benchmarks/README.md and benchmarks/render.md.
 
 python benchmarks/_render_table.py     write them again from benchmarks/results/render*.json
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from collections.abc import Iterable
@@ -27,11 +28,14 @@ TARGETS: list[tuple[str, float, str]] = [
 """What was to be reached on an H200."""
 
 CODE = {
-    "render_sd15_before.json": "commit 12e5762",
     "render_sdxl.json": "commit 12e5762",
-    "render_parts.json": "commit 12e5762",
     "render_gpus.json": "commit 12e5762",
-    "render_sd15.json": "commit 2c2c5d7",
+    "render_parts_before.json": "commit 64898c9",
+    "render_sd15.json": "commit be4722a",
+    "render_sd15_again.json": "commit 5ba1960, its other GPU busy with render_parts_sdxl.json",
+    "render_parts.json": "commit 5ba1960, its other GPU busy with the float16 numerics",
+    "render_parts_sdxl.json": "commit 5ba1960",
+    "render_numerics.json": "commit 5ba1960, float16 by exchanging the recipe's dtype",
     "render_parts_blocks.json": "working tree between 0c1f86f and 12e5762; *blocks* compiled each "
     "block by itself and was dropped, *whole* the models without marks",
 }
@@ -39,39 +43,64 @@ CODE = {
 themselves."""
 
 
-def write_table(readme: Path, files: Iterable[Path]) -> None:
-    """Replace the text between the markers of ``render`` in ``readme``, or append it."""
+def write_tables(readme: Path, details: Path, files: Iterable[Path]) -> None:
+    """Replace the text between the markers of ``render`` in ``readme``, or append it, by the runs
+    and what they reached; write ``details``, every variant that was timed.
+    """
     runs = {path.name: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    for run in runs.values():
+        run["steps"] = {name: step | _printed(step) for name, step in run["steps"].items()}
     text = readme.read_text(encoding="utf-8") if readme.is_file() else "# Benchmarks\n"
-    block = f"{BEGIN}\n{tables(runs)}\n{END}"
+    block = f"{BEGIN}\n{summary(runs)}\n{END}"
     if BEGIN in text and END in text:
         head, rest = text.split(BEGIN, 1)
         text = head + block + rest.split(END, 1)[1]
     else:
         text = f"{text.rstrip()}\n\n{block}\n"
     readme.write_text(text, encoding="utf-8")
+    details.write_text(variants(runs) + "\n", encoding="utf-8")
 
 
-def tables(runs: dict[str, dict[str, Any]]) -> str:
-    """Return the Markdown of every run, by the name of its file: what it printed, then what that
-    is against the targets.
-    """
+def summary(runs: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown of what was reached, and of the runs that it was reached in."""
+    reached = {name: found for name, run in runs.items() if (found := _reached(run["steps"]))}
     lines = [
         "## Rendering",
         "",
         "`python benchmarks/render.py`. Random weights of full size, float16, 30 steps, guidance 7.5, "
         "LoRA of rank 32 with text encoders. The loop's rate counts its load of pipeline and LoRA for "
         "every 40 images; ours counts hashing the base model, loading, compiling, swaps, text, PNG, "
-        "sync and index. *Images/s after* is over all images but the first 40.",
+        "sync and index. *Images/s after* is over all images but the first 40. Steps, decodes and "
+        "attention by themselves, and how far images move with how they are computed: render.md.",
+        "",
+        "| target | at least | " + " | ".join(reached) + " |",
+        "| --- | --- |" + " --- |" * len(reached),
     ]
-    for name, results in runs.items():
-        lines += ["", *_one(name, results)]
-    reached = {name: found for name, run in runs.items() if (found := _reached(run["steps"]))}
-    lines += ["", "| target | at least | " + " | ".join(reached) + " |",
-              "| --- | --- |" + " --- |" * len(reached)]  # fmt: skip
     for what, least, key in TARGETS:
         cells = [_cell(found.get(key), least) for found in reached.values()]
         lines.append(f"| {what} | {least:g} | {' | '.join(cells)} |")
+    for name in reached:
+        lines += ["", _machine(name, runs[name]["machine"]), "", *_rows(runs[name]["steps"])]
+    return "\n".join(lines)
+
+
+def variants(runs: dict[str, dict[str, Any]]) -> str:
+    """Return the Markdown of every variant of every run."""
+    lines = [
+        "# Rendering, part by part",
+        "",
+        "Written by `python benchmarks/render.py`. *ms* is one call with the GPU idle before and "
+        "after it, *without a pause* one of many that follow each other, with the card's clock and "
+        "power meanwhile, *of the host* the time after which one call returned. Images/s are what 30 "
+        "such steps, or such decodes, alone would allow.",
+    ]
+    for name, run in runs.items():
+        tables = [line for key, step in run["steps"].items() for line in _variants(key, step)]
+        tables += [
+            line for step in run["steps"].values() if "numerics" in step for line in _numerics(step)
+        ]
+        if tables:
+            lines += ["", f"## {name}", "", _machine(name, run["machine"]), *tables]
     return "\n".join(lines)
 
 
@@ -118,23 +147,26 @@ def _reached(steps: dict[str, Any]) -> dict[str, float]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _one(name: str, results: dict[str, Any]) -> list[str]:
-    machine, steps = results["machine"], results["steps"]
+def _machine(name: str, machine: dict[str, Any]) -> str:
     code = CODE.get(name, f"commit {machine['commit']}")
-    lines = [
-        f"results/{name}: {machine['gpu']}, {machine['gpus']} GPU, {machine['cpus']} CPU cores, torch "
-        f"{machine['torch']}, diffusers {machine['diffusers']}, {machine['date']}; {code}.",
-    ]
+    card = f"{machine['gpu']}, {machine['gpus']} GPU" if machine["gpu"] else "no GPU"
+    return (
+        f"results/{name}: {card}, {machine['cpus']} CPU cores, torch {machine['torch']}, "
+        f"diffusers {machine['diffusers']}, {machine['date']}; {code}."
+    )
+
+
+def _rows(steps: dict[str, Any]) -> list[str]:
     rows = [row for step, found in steps.items() if (row := _row(step, found, steps))]
-    if rows:
-        head = ["what", "images", "seconds in all", "images/s", "times its loop",
-                "first batch, s", "images/s after"]  # fmt: skip
-        lines += ["", f"| {' | '.join(head)} |", "| --- " * len(head) + "|", *rows]
-    for step_name, step in steps.items():
-        lines += _variants(step_name, step)
-        if "numerics" in step:
-            lines += _numerics(step)
-    return lines
+    head = ["what", "images", "seconds in all", "images/s", "times its loop",
+            "first batch, s", "images/s after"]  # fmt: skip
+    return [f"| {' | '.join(head)} |", "| --- " * len(head) + "|", *rows]
+
+
+def _printed(step: dict[str, Any]) -> dict[str, Any]:
+    """Return the variants that a step printed before it was stopped."""
+    lines = [line.partition(" {'batch'") for line in step.get("tail", "").splitlines()]
+    return {name: ast.literal_eval(brace.strip() + rest) for name, brace, rest in lines if brace}
 
 
 def _numerics(step: dict[str, Any]) -> list[str]:
@@ -182,16 +214,20 @@ def _variants(name: str, step: dict[str, Any]) -> list[str]:
         for part, key in (("UNet", "compile_unet_s"), ("VAE", "compile_vae_s"))
         if key in step
     ]
-    what = "; ".join([f"One guided UNet step or one decode ({name})", *firsts])
-    lines = ["", f"{what}; images/s of 30 such steps, or of decoding, alone:", "",
-             "| variant | images | ms | ms without a pause | ms of the host | images/s |",
-             "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    what = "; ".join([name, *firsts])
+    cut = f" ({step['error']})" if "error" in step else ""
+    lines = ["", f"**{what}**{cut}", "",
+             "| variant | images | ms | ms without a pause | MHz, W | ms of the host | images/s |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for key, row in rows.items():
         times = [row["step_s"], row.get("unbroken_s"), row.get("host_s")]
-        cells = [f"{1000 * seconds:.1f}" if seconds else "" for seconds in times]
-        lines.append(
-            f"| {key} | {row['batch']} | {' | '.join(cells)} | {row['images_per_s']:.2f} |"
-        )
+        cells = [
+            f"{1000 * seconds:.{1 + (seconds < 0.01)}f}" if seconds else "" for seconds in times
+        ]
+        card = f"{row['clock_mhz']:.0f}, {row['power_w']:.0f}" if "power_w" in row else ""
+        rate = "" if key.startswith("attention") else f"{row['images_per_s']:.2f}"
+        cells = [key, str(row["batch"]), *cells[:2], card, cells[2], rate]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
@@ -201,5 +237,5 @@ def result_files() -> list[Path]:
 
 
 if __name__ == "__main__":
-    write_table(HERE / "README.md", result_files())
+    write_tables(HERE / "README.md", HERE / "render.md", result_files())
     sys.exit(0)

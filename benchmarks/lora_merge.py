@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from loraeval.baselines.files import read_baseline
 from loraeval.evaluation.panels import PanelChoice, build_panel
 from loraeval.prompts.sets import read_prompts
 from loraeval.records import Prompt, Recipe, Render
@@ -46,7 +47,7 @@ VARIANTS = {
     "merged, weights rounded to float16": ("merged", True),
     "adapters beside weights rounded to float16": ("beside", True),
 }
-SCORERS = ("palette", "grid", "health")
+SCORERS = ("palette", "grid", "style", "realism", "health")
 
 
 def draw(recipe: Recipe, prompts: Sequence[Prompt], how: str, rounded: bool) -> np.ndarray:
@@ -82,8 +83,8 @@ def scores_of(images: np.ndarray, prompts: Sequence[Prompt], folder: Path) -> np
         path = folder / f"{number}.png"
         path.write_bytes(encode_png(image, "{}"))
         renders.append(Render(image=path, name=path.name, run="r", prompt=prompt, seed=SEED))
-    choice = PanelChoice(scorers=SCORERS, encoder="none", lattice=(24, 24), size=(96, 96))
-    rows = list(build_panel(choice, quiet=True).score(renders))
+    baseline = read_baseline(ROOT / "baselines" / "demo_perfect")  # its encoder and reference
+    rows = list(build_panel(PanelChoice(scorers=SCORERS), baseline, quiet=True).score(renders))
     return np.array(
         [[np.nan if row.scores[m] is None else row.scores[m] for m in SCORERS] for row in rows],
         dtype=float,

@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks._render_table import result_files, write_table
+from benchmarks._render_table import result_files, write_tables
 
 HERE = Path(__file__).resolve().parent
 
@@ -69,7 +69,13 @@ GROUPS: dict[str, list[Step]] = {
         ("parts sdxl compiled", ["parts", *XL, "--images", "6", "--how", "marked"], 240),
         ("parts sdxl compiled, warm", ["parts", *XL, "--images", "6", "--how", "marked"], 90),
     ],
-    "numerics": [("numerics demo", ["numerics"], 200)],
+    "numerics": [
+        ("numerics demo float16", ["numerics"], 150),
+        ("numerics demo float32", ["numerics", "--dtype", "float32"], 150),
+    ],
+    "numerics_cpu": [
+        ("numerics demo on the CPU", ["numerics", "--dtype", "float32", "--devices", "cpu"], 1200),
+    ],
 }
 """Steps by group, in order; each with its arguments and its limit in seconds."""
 
@@ -110,7 +116,7 @@ def main() -> int:
                 print(f"== {clock.now():.0f} s, {name}: {json.dumps(result)[:900]}", flush=True)
                 save(args.out / f"render_{group}.json", results)
     if args.out == HERE / "results":
-        write_table(HERE / "README.md", result_files())
+        write_tables(HERE / "README.md", HERE / "render.md", result_files())
     return 0
 
 

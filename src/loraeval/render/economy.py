@@ -37,11 +37,12 @@ class Compiling:
 
 
 COMPILING: dict[Family, dict[Part, Compiling]] = {
-    "sd15": {"unet": Compiling(34.0, 8.5, 0.70), "vae": Compiling(10.0, 1.0, 0.46)},
-    "sdxl": {"unet": Compiling(90.0, 20.0, 0.85)},
+    "sd15": {"unet": Compiling(36.6, 9.5, 0.70), "vae": Compiling(8.9, 1.3, 0.46)},
+    "sdxl": {"unet": Compiling(54.3, 16.5, 0.82)},
 }
-"""SD 1.5's as measured on an H200 (benchmarks/README.md); SDXL's are assumptions, and its VAE, in
-float32, is never compiled."""
+"""As measured on H200s (benchmarks/render.md: first calls, and steps without a pause of compiled
+code over those of channels first with cuDNN's attention). SDXL's VAE, in float32, is never compiled.
+"""
 
 
 def default_limit(recipe: Recipe, device: str) -> int:
