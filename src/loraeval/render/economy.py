@@ -41,7 +41,7 @@ COMPILING: dict[Family, dict[Part, Compiling]] = {
     "sdxl": {"unet": Compiling(54.3, 16.5, 0.82)},
 }
 """As measured on H200s (benchmarks/render.md: first calls, and steps without a pause of compiled
-code over those of channels first with cuDNN's attention). SDXL's VAE, in float32, is never compiled.
+code over those of channels first with cuDNN's attention). SDXL's VAE is in float32, never compiled.
 """
 
 
