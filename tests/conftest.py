@@ -16,8 +16,10 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-LONGEST = ("test_docs.py", "test_ci_workflows.py", "test_demo_gate.py", "test_renderer.py")
-"""Files that take a minute and more: first, so that no worker is left alone with one at the end."""
+LONGEST = ("test_docs.py", "test_demo_gate.py", "test_renderer.py", "test_ci_workflows.py")
+"""Files that take a minute and more: first, so that no worker is left alone with one at the end; in
+an order in which those with the demo model find what others rendered.
+"""
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -25,13 +27,23 @@ SHARED = ROOT.parent / "shared" / "data"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first, the others in their order."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The root of the checkout."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def demo_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for renders of the demo model, one for all workers of the session."""
+    base = tmp_path_factory.getbasetemp()
+    store = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-store"
+    store.mkdir(exist_ok=True)
+    return store
 
 
 @pytest.fixture(scope="session")

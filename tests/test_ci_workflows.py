@@ -118,12 +118,14 @@ def test_gitlab_scores_rendered_images(rendered: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def training(tmp_path_factory: pytest.TempPathFactory, demo_store: Path) -> Path:
     """A project with the demo's base model and one epoch, its renders kept between the tests."""
     place = tmp_path_factory.mktemp("project")
     for name in ("demo", "prompts", "recipes", "baselines"):
         (place / name).symlink_to(ROOT / name)
     (place / "loras").mkdir()
+    (place / "cache").mkdir()
+    (place / "cache" / "renders").symlink_to(demo_store)
     shutil.copyfile(ROOT / "demo" / "checkpoints" / GOOD, place / "loras" / GOOD)
     return place
 

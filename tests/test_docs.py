@@ -147,12 +147,14 @@ def test_commands_in_sentences_have_the_options_that_exist(
 
 
 @pytest.mark.slow
-def test_every_command_of_the_guide_runs(tmp_path: Path) -> None:
+def test_every_command_of_the_guide_runs(tmp_path: Path, demo_store: Path) -> None:
     commands = console(ROOT / "docs" / "guide.md")
     assert len(commands) > 10
     for name in ("demo", "prompts", "recipes"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "baselines", tmp_path / "baselines")
+    (tmp_path / ".loraeval").mkdir()
+    (tmp_path / ".loraeval" / "store").symlink_to(demo_store)
     binaries = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "CI": "1"}
     for command, code in commands:

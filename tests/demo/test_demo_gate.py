@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def gated(repo, tmp_path_factory):
+def gated(repo, demo_store, tmp_path_factory):
     """Gate a run's last epoch against demo_perfect: (exit code, verdict, score rows)."""
     pytest.importorskip("torch")
     torchvision_ops.install()
@@ -25,7 +25,7 @@ def gated(repo, tmp_path_factory):
         if name not in made:
             out = tmp_path_factory.mktemp(name)
             checkpoint = repo / "demo/checkpoints" / f"{name}-000010.safetensors"
-            places = ["--base-model", str(repo / "demo/base"), "--store", str(out / "store")]
+            places = ["--base-model", str(repo / "demo/base"), "--store", str(demo_store)]
             places += ["--out", str(out)]
             with pytest.MonkeyPatch.context() as patch:
                 patch.chdir(repo)
@@ -41,8 +41,8 @@ def gated(repo, tmp_path_factory):
     ("run", "fault"),
     [
         ("demo_overfit", "style.memorisation"),
-        ("demo_photoreal", "realism"),
         ("demo_wrong_colors", "palette"),
+        ("demo_photoreal", "realism"),
     ],
 )
 def test_each_failed_run_fails_by_the_scorer_that_should_catch_it(gated, run, fault):

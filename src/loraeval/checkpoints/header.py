@@ -10,7 +10,6 @@ to show escaped, never to evaluate and never a path.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import stat
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from loraeval import strict_json
 from loraeval.checkpoints.dtypes import ITEM_BYTES, NUMPY, STRUCT
 from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.strangers import stranger
@@ -206,21 +206,6 @@ def _check_start(path: Path, head: bytes, size: int, length: int) -> None:
         _refuse(path, "the header does not start with {")
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number that a header may hold")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree = dict(pairs)
-    if len(tree) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise ValueError(f"the name {plain(name)} stands twice")
-            seen.add(name)
-    return tree
-
-
 def _parse(path: Path, raw: bytes) -> dict[str, Any]:
     strings = (raw.count(b'"') - raw.count(b'\\"')) // 2
     if strings > MAX_STRINGS or raw.count(b"[") > MAX_STRINGS:
@@ -230,8 +215,8 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         _refuse(path, f"the header is not UTF-8 at byte {error.start}")
     try:
-        tree = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        tree = strict_json.loads(text)
+    except ValueError as error:
         _refuse(path, f"the header is not the expected JSON ({plain(error)})")
     if not isinstance(tree, dict):
         _refuse(path, "the header is not a JSON object")
