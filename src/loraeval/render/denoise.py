@@ -1,9 +1,9 @@
 """The denoising loop, without a stop between device and host.
 
 It computes what the pipelines of diffusers compute with their schedulers (a test holds it to them,
-bit by bit where both halves of a guided batch are computed whole: ``halves``), but keeps the schedule
-on the host and hands the UNet its moments from one copy: the pipelines wait for the device several
-times a batch, and the next batch's swap, texts and launches wait with them.
+bit by bit where both halves of a guided batch are computed whole: ``halves``), but keeps the
+schedule on the host and hands the UNet its moments from one copy: the pipelines wait for the device
+several times a batch, and the next batch's swap, texts and launches wait with them.
 """
 
 from __future__ import annotations
