@@ -14,6 +14,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,10 @@ from loraeval.records import Comparison, Verdict
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
     from loraeval.evaluation.gate_run import GateRun, GateSetup
+
+
+LEFT_AFTER = 2 * 24 * 3600
+"""Seconds after which the folder of a session that is not gating is taken for left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,8 @@ class SharedRun:
         if self.run_id is None:
             self.run_id = uuid.uuid4().hex
         folder = _folder_of(self.run_id)
+        if not folder.exists():
+            remove_left()
         folder.mkdir(mode=0o700, exist_ok=True)
         facts = folder.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid():
@@ -188,6 +195,21 @@ class SharedRun:
 
 def _folder_of(run_id: str) -> Path:
     return Path(tempfile.gettempdir()) / f"loraeval-{uuid.uuid5(uuid.NAMESPACE_URL, run_id).hex}"
+
+
+def remove_left() -> None:
+    """Remove the folders that sessions of this user left when they were killed: two days old, and
+    no checkpoint in them being gated.
+    """
+    for folder in Path(tempfile.gettempdir()).glob(f"loraeval-{'[0-9a-f]' * 32}"):
+        with contextlib.suppress(OSError):
+            facts = folder.lstat()
+            old = facts.st_mtime < time.time() - LEFT_AFTER
+            if old and stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
+                for lock in folder.glob("*.lock"):
+                    with lock.open() as file:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError where it is held
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -124,6 +126,31 @@ def test_the_shared_folder_is_gone_afterwards(
     for words in ((), ("-n", "2")):
         session.runpytest_subprocess("--checkpoint", CHECKPOINT, *words).assert_outcomes(passed=3)
         assert [p.name for p in shared.iterdir() if p.name.startswith("loraeval-")] == []
+
+
+def test_what_killed_sessions_left_is_removed_and_nothing_else(
+    session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = session.mkdir("shared")
+    monkeypatch.setenv("TMPDIR", str(shared))
+    names = {
+        word: f"loraeval-{sign * 32}"
+        for word, sign in zip(("old", "new", "busy"), "abc", strict=True)
+    }
+    names |= {"other": "loraeval-of-mine", "file": f"loraeval-{'d' * 32}"}
+    for word, name in names.items():
+        if word == "file":
+            (shared / name).write_text("mine")
+        else:
+            (shared / name).mkdir()
+            (shared / name / "run.lock").write_text("")
+        if word != "new":
+            os.utime(shared / name, (1e9, 1e9))
+    with (shared / names["busy"] / "run.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        session.runpytest_subprocess("--checkpoint", CHECKPOINT).assert_outcomes(passed=3)
+    left = {path.name for path in shared.iterdir() if path.name.startswith("loraeval-")}
+    assert left == set(names.values()) - {names["old"]}
 
 
 def test_the_plugin_leaves_no_attribute_on_config(session: pytest.Pytester) -> None:
