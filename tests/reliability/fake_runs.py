@@ -17,12 +17,14 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from tqdm import tqdm
 
 from loraeval.baselines import Profile, freeze, read_baseline, write_baseline
 from loraeval.evaluation.full_run import render_and_score
@@ -144,6 +146,8 @@ def in_fork(folder: Path, work: Path) -> int:
         return pid
     code = 1
     try:
+        # tqdm's own is a semaphore that all forks share: one killed with it stops all the others.
+        tqdm.set_lock(threading.RLock())
         slow_disk(0.004)
         run(folder, work)
         code = 0
