@@ -7,6 +7,7 @@ python benchmarks/_render_table.py     write them again from benchmarks/results/
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import sys
 from collections.abc import Iterable
@@ -165,8 +166,12 @@ def _rows(steps: dict[str, Any]) -> list[str]:
 
 def _printed(step: dict[str, Any]) -> dict[str, Any]:
     """Return the variants that a step printed before it was stopped."""
-    lines = [line.partition(" {'batch'") for line in step.get("tail", "").splitlines()]
-    return {name: ast.literal_eval(brace.strip() + rest) for name, brace, rest in lines if brace}
+    found = {}
+    for line in step.get("tail", "\n").splitlines()[1:]:  # the first one may be cut
+        name, brace, rest = line.partition(" {'batch'")
+        with contextlib.suppress(SyntaxError, ValueError):
+            found |= {name: ast.literal_eval(brace.strip() + rest)} if brace else {}
+    return found
 
 
 def _numerics(step: dict[str, Any]) -> list[str]:

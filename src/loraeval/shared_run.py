@@ -170,6 +170,7 @@ class SharedRun:
         facts = folder.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid():
             raise UsageError(f"{folder}: the session's folder belongs to somebody else")
+        os.utime(folder)  # in use: see remove_left
         return folder
 
     def _compute(self, checkpoint: str) -> GateRun:
@@ -206,10 +207,11 @@ def remove_left() -> None:
             facts = folder.lstat()
             old = facts.st_mtime < time.time() - LEFT_AFTER
             if old and stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
-                for lock in folder.glob("*.lock"):
-                    with lock.open() as file:
+                with contextlib.ExitStack() as held:
+                    for lock in folder.glob("*.lock"):
+                        file = held.enter_context(lock.open())
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError where it is held
-                shutil.rmtree(folder, ignore_errors=True)
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -222,14 +222,6 @@ def test_stale(baseline: Baseline, change: dict[str, object], word: str) -> None
     assert all(item.estimate is None for item in verdict.comparisons)
 
 
-def test_a_gated_style_without_an_encoder_is_stale_and_not_a_failure(baseline: Baseline) -> None:
-    row = grid(draw=11)[0]
-    unmeasured = replace(row, encoder=None, scores={**row.scores, "style": None})
-    verdict = one(baseline, [unmeasured])
-    assert verdict.outcome == "stale"
-    assert "was scored with no encoder" in verdict.reason
-
-
 def test_another_profile_is_stale(baseline: Baseline) -> None:
     other = Profile("other", GATED, lattice=(16, 16))
     (verdict,) = gate_rows(baseline, grid(), checkpoint="x", profile=other)

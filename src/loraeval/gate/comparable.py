@@ -52,20 +52,18 @@ def _check_versions(baseline: Baseline, row: ScoreRow) -> None:
 
 
 def _check_encoder(baseline: Baseline, row: ScoreRow) -> None:
-    """Refuse another encoder; and none, where the baseline gates what only an encoder measures."""
     if row.encoder == baseline.encoder:
         return
-    needed = any(m.split(".")[0] == "style" or m == "realism.clip" for m in baseline.profile.gated)
-    if (row.encoder and baseline.encoder) or needed:
+    measured = any(
+        metric.split(".")[0] == "style" and row.scores.get(metric) is not None
+        for metric in baseline.profile.gated
+    )
+    if (row.encoder and baseline.encoder) or measured:
         raise _stale(
             baseline,
-            f"it was frozen with {_encoder(baseline.encoder)}, "
-            f"{row.image} was scored with {_encoder(row.encoder)}",
+            f"it was frozen with the encoder {baseline.encoder or 'unknown'}, "
+            f"{row.image} was scored with {row.encoder or 'unknown'}",
         )
-
-
-def _encoder(name: str | None) -> str:
-    return "no encoder" if name is None else f"the encoder {name}"
 
 
 def _check_origin(baseline: Baseline, row: ScoreRow) -> None:

@@ -7,6 +7,7 @@ of one shape once and takes the same code for every other block of that shape.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -30,9 +31,10 @@ SHAPES_AT_MOST = 256
 
 TOLERANCE = {"float16": 0.02, "bfloat16": 0.1, "float32": 0.01}
 """Largest difference of compiled from plain output that is rounding, as a part of the output's
-length. Code that took another block's weights gives about 1."""
+length. Code that takes other blocks' weights gives about 1, that of a single block as little as
+0.01: what is in regions is kept right by what is marked, not by this."""
 
-_marked: set[type] = set()
+_unmarked: dict[type, Callable[..., Any]] = {}
 
 
 def compile_module(module: Any, family: Family) -> None:
@@ -45,11 +47,20 @@ def compile_module(module: Any, family: Family) -> None:
         options = {"max_reuse_entries": SHAPES_AT_MOST} if known else {}
         # By class: torch reuses code by the function's arguments, of which ``self`` must be one.
         for kind in {type(part) for part in module.modules()}:
-            if kind.__name__ in REGIONS[family] and kind not in _marked:
+            if kind.__name__ in REGIONS[family] and kind not in _unmarked:
+                _unmarked[kind] = kind.forward
                 kind.forward = mark(kind.forward, **options)
-                _marked.add(kind)
     module.to(memory_format=torch.channels_last)
     module.compile(fullgraph=True, dynamic=False)
+
+
+def unmarked(module: Any) -> Callable[..., Any]:
+    """Return the forward of ``module``'s class as it was before it was marked, to be called with
+    ``module``. Marks stay for as long as the process lives.
+    """
+    kind = type(module)
+    forward: Callable[..., Any] = _unmarked.get(kind, kind.forward)
+    return forward
 
 
 def plain(module: Any) -> None:
@@ -62,7 +73,9 @@ def disagreement(call: Callable[[], torch.Tensor]) -> float:
     difference over that of the plain output. 0 where the plain output is not finite, NaN where
     only the compiled one is not. Compiles where that is still to do.
     """
-    return _compiler().submit(_disagreement, call).result()
+    import torch
+
+    return _compiler().submit(_disagreement, call, torch.get_num_threads()).result()
 
 
 @cache
@@ -73,9 +86,15 @@ def _compiler() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="compile")
 
 
-def _disagreement(call: Callable[[], torch.Tensor]) -> float:
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_compiler.cache_clear)
+
+
+def _disagreement(call: Callable[[], torch.Tensor], threads: int) -> float:
     import torch
 
+    if torch.get_num_threads() != threads:  # code is compiled for a number of threads
+        torch.set_num_threads(threads)
     with torch.no_grad():
         found = call().float()
         with torch.compiler.set_stance("force_eager"):

@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MethodType
 from typing import TYPE_CHECKING, Any
+
+from loraeval.render.compiling import unmarked
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +43,9 @@ def share_halves(unet: Any) -> bool:
     setattr(unet, NAME, halves)
     for module in (first.resnets[0], block.attn1):
         module.forward = _on_one_half(module, halves)
+    # What holds such a module is unlike the other blocks of its shape: no region is made of it.
+    for module in (transformer, block):
+        module.forward = MethodType(unmarked(module), module)
     return True
 
 
@@ -60,7 +66,7 @@ def _on_one_half(module: Any, halves: Halves) -> Callable[..., torch.Tensor]:
     """
     import torch
 
-    whole = type(module).forward  # outside: dynamo does not follow a look-up in a class
+    whole = unmarked(module)
 
     def forward(rows: torch.Tensor, *given: Any, **named: Any) -> torch.Tensor:
         if not halves.equal:

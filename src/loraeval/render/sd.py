@@ -34,7 +34,7 @@ SDPA_ORDER = [
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.MATH,
 ]
-"""torch's attention kernels in the order tried on CUDA. On an H200 cuDNN's took 11 % off a step of
+"""torch's attention kernels in the order tried on CUDA. On an H200 cuDNN's took 9 % off a step of
 SD 1.5 against flash attention's (benchmarks/README.md)."""
 
 _OUT_OF_MEMORY = torch.cuda.OutOfMemoryError
@@ -162,7 +162,7 @@ class Engine:
         given = conditions(self.pipe, recipe, positive, negative)
         noise = self.noise(recipe, [job.seed for job in filled], given.states.dtype)
         with self.kernels():
-            shape = (*noise.shape, *given.states.shape[1:])
+            shape = (*noise.shape, *given.states.shape)
             self._verify("unet", shape, lambda: first_step(self.pipe, recipe, noise, given))
             latents = denoise(self.pipe, recipe, noise, given)
             images = self.decode(latents)
