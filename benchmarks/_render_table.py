@@ -33,6 +33,8 @@ CODE = {
     "render_gpus.json": "commit 12e5762",
     "render_parts_before.json": "commit 64898c9",
     "render_sd15.json": "commit be4722a",
+    "render_sd15_12e5762.json": "commit 12e5762, its other GPU busy with other steps",
+    "render_sd15_2c2c5d7.json": "commit 2c2c5d7",
     "render_sd15_again.json": "commit 5ba1960, its other GPU busy with render_parts_sdxl.json",
     "render_parts.json": "commit 5ba1960, its other GPU busy with the float16 numerics",
     "render_parts_sdxl.json": "commit 5ba1960",
