@@ -10,12 +10,15 @@ import ast
 import contextlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- render:begin -->", "<!-- render:end -->"
 HERE = Path(__file__).resolve().parent
+
+TAIL = 1500
+"""Characters kept of what a step printed that was stopped."""
 
 TARGETS: list[tuple[str, float, str]] = [
     ("SD 1.5, 10 checkpoints × 40 images, compiling not counted, times its loop", 8.0, "apart"),
@@ -169,7 +172,8 @@ def _rows(steps: dict[str, Any]) -> list[str]:
 def _printed(step: dict[str, Any]) -> dict[str, Any]:
     """Return the variants that a step printed before it was stopped."""
     found = {}
-    for line in step.get("tail", "\n").splitlines()[1:]:  # the first one may be cut
+    said = step.get("tail", "")
+    for line in said.splitlines()[len(said) >= TAIL :]:  # of a full tail the first line may be cut
         name, brace, rest = line.partition(" {'batch'")
         with contextlib.suppress(SyntaxError, ValueError):
             found |= {name: ast.literal_eval(brace.strip() + rest)} if brace else {}
@@ -179,17 +183,25 @@ def _printed(step: dict[str, Any]) -> dict[str, Any]:
 def _numerics(step: dict[str, Any]) -> list[str]:
     metrics = list(step["noise"])
     noise = ", ".join(f"{metric} {value:.4f}" for metric, value in step["noise"].items())
-    lines = [
+    return [
         "",
         f"{step['images']} images of the demo model in {step['dtype']}, against one batch of all; a "
         f"score's noise, its standard deviation from seed to seed of one prompt: {noise}.",
         "",
-        "| computed | largest difference, levels | mean | values changed | "
-        + " | ".join(f"{metric}, largest (mean) change" for metric in metrics)
-        + " |",
-        "| --- | --- | --- | --- |" + " --- |" * len(metrics),
+        *movement_table("computed", metrics, step["numerics"]),
     ]
-    for name, row in step["numerics"].items():
+
+
+def movement_table(
+    what: str, metrics: Sequence[str], rows: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Return the Markdown of ``rows`` by name, each what ``lora_merge.distances`` returned; ``what``
+    heads their names.
+    """
+    head = "".join(f" {metric}, largest (mean) change |" for metric in metrics)
+    lines = [f"| {what} | largest difference, levels | mean, levels | values changed |{head}",
+             "| --- | ---: | ---: | ---: |" + " ---: |" * len(metrics)]  # fmt: skip
+    for name, row in rows.items():
         moved = [f"{row['scores'][m]['max']:.4f} ({row['scores'][m]['mean']:.4f})" for m in metrics]
         lines.append(
             f"| {name} | {row['max_levels']} | {row['mean_levels']:.4f} | "

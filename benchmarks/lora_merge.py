@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmarks._render_table import movement_table
 
 from loraeval.baselines.files import read_baseline
 from loraeval.evaluation.panels import PanelChoice, build_panel
@@ -165,23 +166,14 @@ def table(result: dict[str, Any]) -> str:
         f"{result['machine']}, torch {result['torch']}, diffusers {result['diffusers']}, "
         f"peft {result['peft']}, {result['date']}."
     )
+    shown = {name: row for name, row in result["variants"].items() if name != EXACT}
     lines = [
         "## LoRAs merged into the weights",
         "",
         intro,
         "",
-        "| weights | largest difference, levels | mean, levels | values changed | "
-        + " | ".join(f"{metric}, largest (mean) change" for metric in SCORERS)
-        + " |",
-        "| --- | ---: | ---: | ---: |" + " ---: |" * len(SCORERS),
+        *movement_table("weights", SCORERS, shown),
     ]
-    for name, row in result["variants"].items():
-        if name != EXACT:
-            moved = [f"{m['max']:.4f} ({m['mean']:.4f})" for m in row["scores"].values()]
-            lines.append(
-                f"| {name} | {row['max_levels']} | {row['mean_levels']:.4f} | "
-                f"{row['share_changed']:.2%} | {' | '.join(moved)} |"
-            )
     return "\n".join(lines)
 
 

@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks._render_table import result_files, write_tables
+from benchmarks._render_table import TAIL, result_files, write_tables
 
 HERE = Path(__file__).resolve().parent
 
@@ -156,7 +156,7 @@ def run(words: list[str], work: Path, limit: int, gpu: str, cache: Path) -> dict
         try:  # it may have been stopped on its way out
             late: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
         except (ValueError, IndexError):
-            return {"error": f"stopped after {limit} s", "tail": said[-1500:]}
+            return {"error": f"stopped after {limit} s", "tail": said[-TAIL:]}
         return late | {"stopped": "at its limit, after it had printed this"}
     if done.returncode:
         return {"error": f"exit {done.returncode}", "tail": (done.stdout + done.stderr)[-2000:]}

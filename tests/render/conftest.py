@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from loraeval.records import Caption, Prompt, Recipe
+from loraeval.records import Caption, Family, Prompt, Recipe
+
+if TYPE_CHECKING:
+    from loraeval.render.sd import Engine
+
+FAMILIES: tuple[Family, ...] = ("sd15", "sdxl")
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +40,19 @@ def series(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
         ]
         for family in ("sd15", "sdxl")
     }
+
+
+@pytest.fixture(scope="module")
+def engines(bases: dict[str, Path]) -> dict[str, Engine]:
+    """An engine on the CPU by family, for 64×64 and 4 steps."""
+    from loraeval.render.recipe import resolve_recipe
+    from loraeval.render.sd import Engine
+
+    made = {}
+    for family in FAMILIES:
+        recipe = Recipe(base_model=str(bases[family]), family=family, width=64, height=64, steps=4)
+        made[family] = Engine(resolve_recipe(recipe, device="cpu"), "cpu")
+    return made
 
 
 @pytest.fixture

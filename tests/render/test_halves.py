@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +13,7 @@ from loraeval.records import Family, Recipe
 from loraeval.render.denoise import Conditions, conditions, denoise, predict
 from loraeval.render.halves import NAME, equal_halves, share_halves
 from loraeval.render.pixels import initial_noise
-from loraeval.render.recipe import resolve_recipe
 from loraeval.render.sd import Engine
-
-
-@pytest.fixture(scope="module")
-def engines(bases: dict[str, Path]) -> dict[str, Engine]:
-    made = {}
-    for family in ("sd15", "sdxl"):
-        recipe = Recipe(base_model=str(bases[family]), family=family, width=64, height=64, steps=3)
-        made[family] = Engine(resolve_recipe(recipe, device="cpu"), "cpu")
-    return made
 
 
 @pytest.fixture
@@ -62,8 +51,8 @@ def test_with_guidance_the_stretch_before_the_text_sees_half_the_rows(
 ) -> None:
     recipe, noise, given = batch(engines["sd15"])
     denoise(engines["sd15"].pipe, recipe, noise, given)
-    assert rows_of["resnet"] == rows_of["self"] == [3] * 3
-    assert rows_of["cross"] == rows_of["next resnet"] == rows_of["next self"] == [6] * 3
+    assert rows_of["resnet"] == rows_of["self"] == [3] * 4
+    assert rows_of["cross"] == rows_of["next resnet"] == rows_of["next self"] == [6] * 4
 
 
 def test_without_guidance_all_rows_are_computed(
@@ -71,7 +60,7 @@ def test_without_guidance_all_rows_are_computed(
 ) -> None:
     recipe, noise, given = batch(engines["sd15"], guidance_scale=1.0)
     denoise(engines["sd15"].pipe, recipe, noise, given)
-    assert all(rows == [3] * 3 for rows in rows_of.values())
+    assert all(rows == [3] * 4 for rows in rows_of.values())
 
 
 def test_sharing_moves_the_latents_by_rounding_alone(
