@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from loraeval.atomic_files import write_text_atomically
 from loraeval.baselines.margins import SMALLEST, shift_seen_in
 from loraeval.baselines.profile import SHARE
 from loraeval.baselines.spread import SPREAD_FLOOR
+from loraeval.outside.files import write_text_atomically
 from loraeval.scores_file import read_scores
 
 HERE = Path(__file__).resolve().parent

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from _scorer_defects import DEFECTS, falls
-from loraeval.atomic_files import write_text_atomically
+from loraeval.outside.files import write_text_atomically
 
 BEGIN, END = "<!-- scorers:begin -->", "<!-- scorers:end -->"
 SHOWN = (

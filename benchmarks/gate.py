@@ -44,12 +44,12 @@ from _gate_worlds import (
     worlds,
 )
 from loraeval import __version__
-from loraeval.atomic_files import write_text_atomically
 from loraeval.baselines.profile import SHARE
 from loraeval.gate.betting import log_capital_not_worse
 from loraeval.gate.estimate import cluster_mean, paired_residuals
 from loraeval.gate.looks import NEVER, Plan, decide
 from loraeval.gate.sequential import FIRST_LOOK
+from loraeval.outside.files import write_text_atomically
 
 ALPHA = 0.05
 

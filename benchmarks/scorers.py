@@ -28,7 +28,7 @@ from _scorer_cases import (
 )
 from _scorer_defects import portraits, responses
 from _scorer_table import write_section
-from loraeval.atomic_files import write_text_atomically
+from loraeval.outside.files import write_text_atomically
 from loraeval.scorers.base import Scorer
 from loraeval.scorers.encoders import OFFLINE_ENCODER, load_encoder
 from loraeval.scorers.grid import GridScorer

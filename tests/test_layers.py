@@ -12,7 +12,9 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "loraeval"
 
 LAYERS: list[set[str]] = [
-    {"errors", "records", "atomic_files", "strict_json", "torchvision_ops"},
+    {"errors", "torchvision_ops"},
+    {"outside"},
+    {"records"},
     {"scores_file"},
     {"prompts", "checkpoints", "images"},
     {"render", "scorers", "gate", "baselines", "sources", "testing"},

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from loraeval import __version__
 from loraeval.errors import LoraevalError
+from loraeval.outside.text import clean
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": (
@@ -54,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
     """Answers a mistake with one line, and leaves the list of options to ``--help``."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {clean(message, None)}; see {self.prog} --help\n")
 
 
 def _top_parser() -> argparse.ArgumentParser:
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse: --help, --version, a usage error
         return stop.code if isinstance(stop.code, int) else 2
     except LoraevalError as error:
-        print(f"loraeval: {one_line(error)}", file=sys.stderr)
+        print(f"loraeval: {clean(error, None)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("loraeval: interrupted; run the same command again to go on", file=sys.stderr)
@@ -103,18 +104,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in NO_PLACE:
             raise
-        place = f"{one_line(error.filename)}: " if error.filename else ""
+        place = f"{clean(error.filename, None)}: " if error.filename else ""
         print(
             f"loraeval: {place}cannot write here ({error.strerror}); free the place or choose "
             "another one, then run the same command again: what is done is kept",
             file=sys.stderr,
         )
         return 2
-
-
-def one_line(text: object) -> str:
-    """Return ``text`` as one printable line: a stranger's file name must not drive a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 if __name__ == "__main__":

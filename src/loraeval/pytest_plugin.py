@@ -143,8 +143,8 @@ class GateItem(pytest.Item):
 
     def runtest(self) -> None:
         """Gate the checkpoint, once for all items and workers, and report this scorer."""
-        from loraeval.checkpoints.escaping import plain
         from loraeval.errors import LoraevalError
+        from loraeval.outside.text import clean
 
         checkpoint = self.parent.name if self.parent is not None else ""
         refused = None
@@ -153,12 +153,12 @@ class GateItem(pytest.Item):
         except LoraevalError as error:
             refused = f"{checkpoint}: {error}"
         if refused is not None:  # outside the handler, where pytest would print both errors
-            pytest.fail(plain(refused, 2000), pytrace=False)
+            pytest.fail(clean(refused, 2000), pytrace=False)
         self.user_properties.extend(outcome.properties)
         if outcome.kind == "skip":
-            pytest.skip(plain(outcome.sentence, 2000))
+            pytest.skip(clean(outcome.sentence, 2000))
         if outcome.kind == "fail":
-            pytest.fail(plain(outcome.sentence, 2000), pytrace=False)
+            pytest.fail(clean(outcome.sentence, 2000), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Name the item as its node id does."""

@@ -13,9 +13,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from loraeval import strict_json
-from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import ScoresError
+from loraeval.outside import json as strict_json
+from loraeval.outside.files import write_text_atomically
 from loraeval.records import ScoreRow
 
 MAX_LINE_BYTES = 4 << 20

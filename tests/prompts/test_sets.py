@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from loraeval.errors import PromptError
+from loraeval.outside.text import MAX_FILE_BYTES
 from loraeval.prompts.json_lines import parse_json_lines
-from loraeval.prompts.limits import MAX_FILE_BYTES, MAX_PROMPTS
+from loraeval.prompts.limits import MAX_PROMPTS
 from loraeval.prompts.sample_lines import parse_sample_lines
 from loraeval.prompts.sets import read_prompts
 from loraeval.prompts.toml_file import parse_toml

@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import fake_runs
 
 from loraeval import cli
-from loraeval.atomic_files import remove_unfinished
 from loraeval.errors import StoreError
 from loraeval.evaluation import setup
+from loraeval.outside.files import remove_unfinished
 from loraeval.render.store import Store
 from loraeval.testing.fake_renderer import FakeRenderer, fake_recipe, portrait_prompts
 

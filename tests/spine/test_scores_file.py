@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import ScoresError
+from loraeval.outside.files import write_text_atomically
 from loraeval.records import ScoreRow
 from loraeval.scores_file import read_scores, row_to_json, write_scores
 

@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from loraeval import strict_json
-from loraeval.atomic_files import write_text_atomically
 from loraeval.baselines.freeze import check_name
 from loraeval.baselines.profile import profile_from_mapping, profile_to_mapping
 from loraeval.baselines.record import Baseline
 from loraeval.baselines.toml import load_toml
 from loraeval.errors import BaselineError, ScoresError
-from loraeval.prompts.limits import clean, read_text
+from loraeval.outside import json as strict_json
+from loraeval.outside.files import write_text_atomically
+from loraeval.outside.text import clean, read_text
 from loraeval.records import ScoreRow
 from loraeval.scores_file import read_scores
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from loraeval.errors import BaselineError
-from loraeval.prompts.limits import clean, read_text
-from loraeval.prompts.toml_guard import loads
+from loraeval.outside import toml
+from loraeval.outside.text import clean, read_text
 
 MAX_BYTES = 1 << 20
 """A baseline's TOML has some kilobytes; a longer file is refused unread."""
@@ -20,6 +20,6 @@ def load_toml(path: Path, what: str) -> dict[str, Any]:
     UTF-8, not TOML, nested too deeply, or that holds a number too long to be read.
     """
     try:
-        return loads(read_text(path, BaselineError, MAX_BYTES))
+        return toml.loads(read_text(path, BaselineError, MAX_BYTES))
     except ValueError as error:
         raise BaselineError(f"{clean(path)}: expected {what} as TOML ({clean(error)})") from error

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from loraeval.checkpoints import family as families
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.header import Header, TensorInfo, read_header, read_scalars
 from loraeval.checkpoints.layout import lora_modules
 from loraeval.checkpoints.naming import Module, group_modules
 from loraeval.checkpoints.scan import Scan, scan_all, scan_some
 from loraeval.errors import CheckpointError
+from loraeval.outside.text import clean
 from loraeval.records import Family
 
 AUTO_BYTES = 128 << 20
@@ -158,11 +158,11 @@ def check_loadable(anatomy: Anatomy, family: Family) -> None:
     Raises ``CheckpointError`` with one line where it may not: no LoRA, a kind or keys that
     are not merged, another family, nothing in it, or numbers that are not finite.
     """
-    name = plain(anatomy.path.name)
+    name = clean(anatomy.path.name)
     if anatomy.format == "unknown" or not anatomy.components:
         raise CheckpointError(f"{name}: expected a LoRA, found {anatomy.format_evidence}")
     if anatomy.unsupported:
-        shown = ", ".join(plain(key) for key in anatomy.unsupported[:3])
+        shown = ", ".join(clean(key) for key in anatomy.unsupported[:3])
         raise CheckpointError(
             f"{name}: expected a LoRA, LoCon, LoHa, LoKr or DoRA, found {anatomy.format}: "
             f"{len(anatomy.unsupported)} of its keys can not be rendered ({shown} …)"
@@ -170,7 +170,7 @@ def check_loadable(anatomy: Anatomy, family: Family) -> None:
     if anatomy.unknown_keys:
         raise CheckpointError(
             f"{name}: {len(anatomy.unknown_keys)} keys belong to no LoRA module, "
-            f"such as {plain(anatomy.unknown_keys[0])}"
+            f"such as {clean(anatomy.unknown_keys[0])}"
         )
     if family not in anatomy.family.split(" or "):
         raise CheckpointError(
@@ -180,7 +180,7 @@ def check_loadable(anatomy: Anatomy, family: Family) -> None:
     if anatomy.nonfinite:
         raise CheckpointError(
             f"{name}: {len(anatomy.nonfinite)} tensors hold NaN or infinity, such as "
-            f"{plain(anatomy.nonfinite[0])}; the training run diverged, use an earlier epoch"
+            f"{clean(anatomy.nonfinite[0])}; the training run diverged, use an earlier epoch"
         )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.parameters import ParameterValue
 from loraeval.errors import CheckpointError, MissingExtraError
+from loraeval.outside.text import clean
 
 MAX_CAPTION_BYTES = 64 << 10
 MAX_CAPTIONS = 100_000
@@ -25,11 +25,11 @@ def caption_lengths(folder: Path) -> dict[str, ParameterValue]:
     the folder holds no captions.
     """
     if not folder.is_dir():
-        raise CheckpointError(f"{plain(folder)}: expected a folder of caption files")
+        raise CheckpointError(f"{clean(folder)}: expected a folder of caption files")
     files = sorted([*folder.rglob("*.txt"), *folder.rglob("*.caption")])[:MAX_CAPTIONS]
     texts = [text for text in map(_read, files) if text]
     if not texts:
-        raise CheckpointError(f"{plain(folder)}: no captions (.txt or .caption) in this folder")
+        raise CheckpointError(f"{clean(folder)}: no captions (.txt or .caption) in this folder")
     encode = encoder()
     counts = sorted(len(encode(text)) for text in texts)
     values: dict[str, int | float] = {
@@ -39,7 +39,7 @@ def caption_lengths(folder: Path) -> dict[str, ParameterValue]:
         "caption_tokens_max": counts[-1],
         **{f"captions_over_{limit}": sum(c > limit for c in counts) for limit in LIMITS},
     }
-    detail = f"CLIP tokens of {len(counts)} captions in {plain(folder.name)}"
+    detail = f"CLIP tokens of {len(counts)} captions in {clean(folder.name)}"
     return {name: ParameterValue(value, "derived", detail) for name, value in values.items()}
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.scripts import ScriptFacts, assign
 from loraeval.checkpoints.table import parameter_table
 from loraeval.checkpoints.values import Value, canonical
 from loraeval.errors import CheckpointError
+from loraeval.outside.text import clean
 
 EXTRAS = (
     "file_size", "images", "repeats", "caption_tokens_min", "caption_tokens_median",
@@ -39,7 +39,7 @@ def facts_of(path: Path, tree: dict[str, Any]) -> RunFacts:
     name = tree.get("name")
     arguments, extras, claims = (tree.get(k) for k in ("arguments", "facts", "claims"))
     if tree.get("run_facts") != 1 or not isinstance(name, str):
-        raise CheckpointError(f"{plain(path)}: a facts file needs run_facts = 1 and a name")
+        raise CheckpointError(f"{clean(path)}: a facts file needs run_facts = 1 and a name")
     facts = RunFacts(
         path, "facts", trainer=str(tree["trainer"]) if "trainer" in tree else None, name=name,
         complete=tree.get("complete") is not False,
@@ -48,17 +48,17 @@ def facts_of(path: Path, tree: dict[str, Any]) -> RunFacts:
     for key, value in _table(path, "arguments", arguments).items():
         spec = table.get(key)
         if spec is None or not spec.flag:
-            raise CheckpointError(f"{plain(path)}: {plain(key)} is no argument of sd-scripts")
+            raise CheckpointError(f"{clean(path)}: {clean(key)} is no argument of sd-scripts")
         assign(facts, spec, value, typed=False)
     for key, value in _table(path, "facts", extras).items():
         if key not in EXTRAS:
             raise CheckpointError(
-                f"{plain(path)}: [facts] knows {', '.join(EXTRAS)}, not {plain(key)}"
+                f"{clean(path)}: [facts] knows {', '.join(EXTRAS)}, not {clean(key)}"
             )
         facts.extras[key] = canonical(key, value)
     for claim in claims if isinstance(claims, list) else ():
         if not isinstance(claim, dict) or not {"parameter", "value", "why"} <= claim.keys():
-            raise CheckpointError(f"{plain(path)}: a claim needs parameter, value and why")
+            raise CheckpointError(f"{clean(path)}: a claim needs parameter, value and why")
         key = str(claim["parameter"])
         facts.claims.append((key, canonical(key, claim["value"]), str(claim["why"])))
     return facts
@@ -68,5 +68,5 @@ def _table(path: Path, name: str, value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise CheckpointError(f"{plain(path)}: [{name}] must be a table")
+        raise CheckpointError(f"{clean(path)}: [{name}] must be a table")
     return value

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.header import Header
 from loraeval.checkpoints.naming import KINDS, Module, strange_file
+from loraeval.outside.text import clean
 
 if TYPE_CHECKING:
     from loraeval.checkpoints.anatomy import Component
@@ -31,7 +31,7 @@ def format_of(
     """Return the format's name and what betrays it."""
     strange = strange_file(unknown)
     if strange and not modules:
-        return "unknown", f"{strange} (keys such as {plain(unknown[0])})"
+        return "unknown", f"{strange} (keys such as {clean(unknown[0])})"
     for kind in _ORDER:
         if kinds.get(kind):
             example = next(s for m in modules.values() for s in m.tensors if KINDS[s] == kind)
@@ -48,7 +48,7 @@ def format_of(
     if not header.tensors:
         return "unknown", "a file without tensors"
     names = [*unknown, *header.tensors]
-    return "unknown", f"{strange or 'no LoRA keys'} (keys such as {plain(names[0])})"
+    return "unknown", f"{strange or 'no LoRA keys'} (keys such as {clean(names[0])})"
 
 
 def family_of(metadata: Mapping[str, str], modules: Mapping[str, Module]) -> tuple[str, str]:
@@ -66,7 +66,7 @@ def family_of(metadata: Mapping[str, str], modules: Mapping[str, Module]) -> tup
     for module in modules.values():
         path = module.name.replace(".", "_")
         if module.component == "te2" or "input_blocks" in path or "output_blocks" in path:
-            return "sdxl", f"the module {plain(module.name)}"
+            return "sdxl", f"the module {clean(module.name)}"
         if path.endswith("proj_in") and module.kernel == 1:
             return "sd15", "proj_in is a 1x1 convolution"
     version = metadata.get("ss_base_model_version", "") or metadata.get(
@@ -78,7 +78,7 @@ def family_of(metadata: Mapping[str, str], modules: Mapping[str, Module]) -> tup
         ("stable-diffusion-v1", "sd15"),
     ):
         if version.startswith(start):
-            return family, f"the metadata names {plain(version)}"
+            return family, f"the metadata names {clean(version)}"
     return _family_without_unet(modules)
 
 

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 from loraeval.checkpoints.anatomy import Anatomy, anatomy_of
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.facts import RunFacts
 from loraeval.checkpoints.header import read_header
 from loraeval.checkpoints.parameters import (
@@ -22,6 +21,7 @@ from loraeval.checkpoints.scripts import ScriptFacts
 from loraeval.checkpoints.table import ParameterSpec, default_of, parameter_table
 from loraeval.checkpoints.values import Value, same
 from loraeval.errors import CheckpointError
+from loraeval.outside.text import clean
 
 _PRECISION = {"F16": "fp16", "BF16": "bf16", "F32": "float"}
 _MODULES = {"kohya": "networks.lora", "locon": "networks.lora"}
@@ -41,7 +41,7 @@ def parameters_of_anatomy(anatomy: Anatomy, facts: ScriptFacts | None = None) ->
     """Do what ``parameters_of_file`` does for an anatomy that is read already."""
     path = anatomy.path
     if not anatomy.components:
-        raise CheckpointError(f"{plain(path)}: expected a LoRA, found {anatomy.format_evidence}")
+        raise CheckpointError(f"{clean(path)}: expected a LoRA, found {anatomy.format_evidence}")
     recorded = recorded_values(anatomy.metadata)
     full = has_full_metadata(anatomy.metadata)
     derived = dict(_derived(anatomy))
@@ -56,14 +56,14 @@ def parameters_of_anatomy(anatomy: Anatomy, facts: ScriptFacts | None = None) ->
             entries["training_script"] = ParameterValue(script, "derived", "the base family")
     if isinstance(facts, RunFacts):
         for name, value in facts.extras.items():
-            entries.setdefault(name, ParameterValue(value, "stated", plain(facts.path.name)))
+            entries.setdefault(name, ParameterValue(value, "stated", clean(facts.path.name)))
     finish_entries(entries)
     title = entries.get("output_name")
     name = str(title.value) if title is not None and title.value else path.stem
     warnings = list(facts.warnings) if facts is not None else []
     warnings += [text for text in (anatomy.resized, anatomy.merged) if text]
     return Parameters(
-        plain(name), entries, tuple(warnings), facts.ignored if facts else {}, plain(path.name)
+        clean(name), entries, tuple(warnings), facts.ignored if facts else {}, clean(path.name)
     )
 
 
@@ -82,7 +82,7 @@ def _entry(
     if name in recorded:
         found.append(ParameterValue(recorded[name][0], "recorded", recorded[name][1]))
     if facts is not None and name in facts.values:
-        found.append(ParameterValue(facts.values[name], "script", plain(facts.path.name)))
+        found.append(ParameterValue(facts.values[name], "script", clean(facts.path.name)))
     if found:
         entry = found[0]
         for weaker in found[1:]:
@@ -95,7 +95,7 @@ def _entry(
         detail = "not in the metadata, so sd-scripts' default"
         return ParameterValue(default_of(spec), "default", detail)
     if facts is not None and facts.complete and name not in facts.unresolved:
-        detail = f"sd-scripts' default; not given in {plain(facts.path.name)}"
+        detail = f"sd-scripts' default; not given in {clean(facts.path.name)}"
         return ParameterValue(default_of(spec), "default", detail)
     why = "sd-scripts does not record it" if not spec.keys else "the file has no training metadata"
     return ParameterValue(None, "not stored", why)

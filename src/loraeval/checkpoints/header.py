@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
-from loraeval import strict_json
 from loraeval.checkpoints.dtypes import ITEM_BYTES, NUMPY, STRUCT
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.strangers import stranger
 from loraeval.errors import CheckpointError
+from loraeval.outside import json as strict_json
+from loraeval.outside.text import clean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,12 +110,12 @@ def read_tensor(header: Header, name: str) -> np.ndarray:
 
     info = header.tensors[name]
     if info.dtype not in NUMPY:
-        _refuse(header.path, f"tensor {plain(name)} has dtype {info.dtype}, which is not read here")
+        _refuse(header.path, f"tensor {clean(name)} has dtype {info.dtype}, which is not read here")
     with _open(header.path) as file:
         file.seek(header.header_bytes + info.start)
         raw = file.read(info.end - info.start)
     if len(raw) != info.end - info.start:
-        _refuse(header.path, f"truncated inside tensor {plain(name)}")
+        _refuse(header.path, f"truncated inside tensor {clean(name)}")
     values: np.ndarray = np.frombuffer(raw, dtype=NUMPY[info.dtype]).reshape(info.shape)
     if info.dtype == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
@@ -133,10 +133,10 @@ def read_scalars(header: Header, names: Iterable[str]) -> dict[str, float]:
             info = header.tensors[name]
             code = STRUCT.get(info.dtype)
             if info.items != 1 or code is None:
-                _refuse(header.path, f"tensor {plain(name)} is not one number")
+                _refuse(header.path, f"tensor {clean(name)} is not one number")
             raw = os.pread(file.fileno(), info.end - info.start, header.header_bytes + info.start)
             if len(raw) != info.end - info.start:
-                _refuse(header.path, f"truncated inside tensor {plain(name)}")
+                _refuse(header.path, f"truncated inside tensor {clean(name)}")
             if info.dtype == "BF16":  # the upper half of a float32
                 raw = b"\0\0" + raw
             values[name] = float(struct.unpack(code, raw)[0])
@@ -176,25 +176,25 @@ def _open(path: Path) -> BinaryIO:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             kind = "a folder" if path.is_dir() else "not a regular file"
-            raise CheckpointError(f"{plain(path)}: expected a .safetensors file, this is {kind}")
+            raise CheckpointError(f"{clean(path)}: expected a .safetensors file, this is {kind}")
         return path.open("rb")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise CheckpointError(
-            f"{plain(path)}: cannot read the checkpoint ({plain(reason)}); "
+            f"{clean(path)}: cannot read the checkpoint ({clean(reason)}); "
             "name a LoRA file that can be read"
         ) from error
 
 
 def _refuse(path: Path, reason: str) -> NoReturn:
-    raise CheckpointError(f"{plain(path)}: not a usable safetensors file: {reason}")
+    raise CheckpointError(f"{clean(path)}: not a usable safetensors file: {reason}")
 
 
 def _check_start(path: Path, head: bytes, size: int, length: int) -> None:
     what = stranger(head)
     if what is not None:
         raise CheckpointError(
-            f"{plain(path)}: expected a safetensors file, found {what}; only .safetensors is read"
+            f"{clean(path)}: expected a safetensors file, found {what}; only .safetensors is read"
         )
     if size < 8:
         _refuse(path, f"it has {size} bytes, the format needs at least 8")
@@ -217,7 +217,7 @@ def _parse(path: Path, raw: bytes) -> dict[str, Any]:
     try:
         tree = strict_json.loads(text)
     except ValueError as error:
-        _refuse(path, f"the header is not the expected JSON ({plain(error)})")
+        _refuse(path, f"the header is not the expected JSON ({clean(error)})")
     if not isinstance(tree, dict):
         _refuse(path, "the header is not a JSON object")
     return tree
@@ -239,7 +239,7 @@ class _TensorName(str):
     __slots__ = ()
 
     def __format__(self, _: str) -> str:
-        return f"tensor {plain(str(self))}"
+        return f"tensor {clean(str(self))}"
 
 
 def _tensor(path: Path, name: str, row: Any) -> TensorInfo:
@@ -248,7 +248,7 @@ def _tensor(path: Path, name: str, row: Any) -> TensorInfo:
         _refuse(path, f"{what} lacks dtype, shape or data_offsets")
     dtype, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        _refuse(path, f"{what} has the unknown dtype {plain(dtype)}")
+        _refuse(path, f"{what} has the unknown dtype {clean(dtype)}")
     if not isinstance(shape, list) or len(shape) > 16 or not all(map(_is_size, shape)):
         _refuse(path, f"the shape of {what} is not a list of sizes")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
@@ -268,7 +268,7 @@ def _check_tiling(path: Path, infos: list[TensorInfo], data_bytes: int) -> None:
     for info in infos:
         if info.start != position:
             problem = "overlaps another" if info.start < position else "leaves a hole before it"
-            _refuse(path, f"the data of tensor {plain(info.name)} {problem}")
+            _refuse(path, f"the data of tensor {clean(info.name)} {problem}")
         position = info.end
     if position > data_bytes:
         _refuse(

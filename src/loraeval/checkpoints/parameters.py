@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.scripts import SUFFIXES, ScriptFacts, parse_json, read_script, read_text
 from loraeval.checkpoints.table import default_of, parameter_table, spec_of
 from loraeval.checkpoints.values import Value, same, shown
 from loraeval.errors import CheckpointError
+from loraeval.outside.text import clean
 
 Source = Literal["recorded", "derived", "script", "stated", "default", "not stored"]
 
@@ -110,7 +110,7 @@ class Parameters:
         """Read what ``to_json`` wrote; ``CheckpointError`` says what is wrong with it."""
         try:
             if tree["loraeval_parameters"] != FORMAT:
-                raise ValueError(f"format {plain(tree['loraeval_parameters'])}, expected {FORMAT}")
+                raise ValueError(f"format {clean(tree['loraeval_parameters'])}, expected {FORMAT}")
             values = {str(name): _entry(row) for name, row in tree["values"].items()}
             return cls(
                 str(tree["name"]), values, tuple(map(str, tree.get("warnings", ()))),
@@ -119,20 +119,20 @@ class Parameters:
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(
-                f"not the parameters of a run ({plain(error)}); "
+                f"not the parameters of a run ({clean(error)}); "
                 "write them with: loraeval params FILE --json"
             ) from error
 
 
 def _plain_value(value: Any) -> Value:
     if value is not None and not isinstance(value, (bool, int, float, str)):
-        raise ValueError(f"{plain(value)} is not a plain value")
+        raise ValueError(f"{clean(value)} is not a plain value")
     return value
 
 
 def _entry(row: Mapping[str, Any]) -> ParameterValue:
     if row["source"] not in SOURCES:
-        raise ValueError(f"unknown source {plain(row['source'])}")
+        raise ValueError(f"unknown source {clean(row['source'])}")
     conflicts = tuple(
         Claim(_plain_value(v), str(s), str(d)) for v, s, d in row.get("conflicts", ())
     )
@@ -161,7 +161,7 @@ def training_parameters(path: str | Path, script: str | Path | None = None) -> P
         if len(series) > 1:
             names = ", ".join(item.name for item in series[:4])
             raise CheckpointError(
-                f"{plain(path)}: {len(series)} runs are in this folder ({names}); name one file"
+                f"{clean(path)}: {len(series)} runs are in this folder ({names}); name one file"
             )
         path = series[0].checkpoints[-1].path
     if path.suffix == ".json":
@@ -180,11 +180,11 @@ def parameters_of_script(facts: ScriptFacts) -> Parameters:
     from loraeval.checkpoints.facts import RunFacts
 
     entries: dict[str, ParameterValue] = {}
-    origin = plain(facts.path.name)
+    origin = clean(facts.path.name)
     source: Source = "stated" if isinstance(facts, RunFacts) else "script"
     for name, spec in parameter_table().items():
         if name in facts.unresolved:
-            detail = f"{origin} leaves {plain(facts.unresolved[name], 60)} open"
+            detail = f"{origin} leaves {clean(facts.unresolved[name], 60)} open"
             entries[name] = ParameterValue(None, "not stored", detail)
         elif name in facts.values:
             entries[name] = ParameterValue(facts.values[name], source, origin)
@@ -202,7 +202,7 @@ def parameters_of_script(facts: ScriptFacts) -> Parameters:
     _finish(entries)
     name = facts.name if isinstance(facts, RunFacts) else str(facts.values.get("output_name") or "")
     return Parameters(
-        plain(name or facts.path.stem), entries, tuple(facts.warnings), facts.ignored, origin
+        clean(name or facts.path.stem), entries, tuple(facts.warnings), facts.ignored, origin
     )
 
 

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.header import Header, data_sha256
+from loraeval.outside.text import clean
 
 SAMPLE_BYTES = 1 << 16
 """So much of the data's start, middle and end is compared before whole files are read."""
@@ -34,7 +34,7 @@ def same_weights(headers: Sequence[Header]) -> Iterator[tuple[Path, str]]:
             if digest(header) == digest(other):
                 yield (
                     header.path,
-                    f"{plain(header.path.name)} holds the same weights as {plain(other.path.name)}",
+                    f"{clean(header.path.name)} holds the same weights as {clean(other.path.name)}",
                 )
                 break
         else:

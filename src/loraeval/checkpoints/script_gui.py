@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.scripts import ScriptFacts, assign
 from loraeval.checkpoints.table import parameter_table
 from loraeval.checkpoints.values import number
 from loraeval.errors import CheckpointError
+from loraeval.outside.text import clean
 
 _NAMES = {
     "optimizer": "optimizer_type",
@@ -44,7 +44,7 @@ def gui_facts(path: Path, tree: dict[str, Any]) -> ScriptFacts:
     the object is no GUI file.
     """
     if "LoRA_type" not in tree and "pretrained_model_name_or_path" not in tree:
-        raise CheckpointError(f"{plain(path)}: expected the kohya_ss GUI's JSON, found other keys")
+        raise CheckpointError(f"{clean(path)}: expected the kohya_ss GUI's JSON, found other keys")
     facts = ScriptFacts(path, "GUI settings")
     sdxl = tree.get("sdxl") in (True, "True", "true")
     facts.trainer = "sdxl_train_network.py" if sdxl else "train_network.py"
@@ -58,7 +58,7 @@ def gui_facts(path: Path, tree: dict[str, Any]) -> ScriptFacts:
             continue
         if name in left_out:
             if number(value):
-                facts.ignored[key] = f"noise_offset_type is {plain(chosen)}, so it is left out"
+                facts.ignored[key] = f"noise_offset_type is {clean(chosen)}, so it is left out"
             continue
         if name in _UNSET_BY_ZERO and number(value) == 0:
             continue
@@ -74,7 +74,7 @@ def gui_facts(path: Path, tree: dict[str, Any]) -> ScriptFacts:
     _network(facts, tree)
     _schedule(facts, tree)
     if not facts.values:
-        raise CheckpointError(f"{plain(path)}: no parameter of sd-scripts stands in it")
+        raise CheckpointError(f"{clean(path)}: no parameter of sd-scripts stands in it")
     return facts
 
 

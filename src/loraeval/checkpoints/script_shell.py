@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.scripts import ScriptFacts, assign
 from loraeval.checkpoints.table import ParameterSpec, parameter_table
 from loraeval.errors import CheckpointError
+from loraeval.outside.text import clean
 
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n(.*?)^[ \t]*\1", re.MULTILINE | re.DOTALL)
 _ASSIGNMENT = re.compile(r"^([A-Za-z_]\w*)=(.*)$", re.DOTALL)
@@ -39,7 +39,7 @@ def shell_facts(path: Path, text: str) -> ScriptFacts:
                 break
     if not commands:
         raise CheckpointError(
-            f"{plain(path)}: no command with train_network.py stands in it; "
+            f"{clean(path)}: no command with train_network.py stands in it; "
             "give the script, TOML or GUI JSON of the run"
         )
     trainer, words = commands[0]
@@ -96,9 +96,9 @@ def _read_flags(facts: ScriptFacts, words: list[str]) -> None:
         word = words[position]
         position += 1
         if not word.startswith("--"):
-            facts.unresolved[plain(word)] = word
+            facts.unresolved[clean(word)] = word
             if "$" not in word:
-                facts.warnings.append(f"{plain(word)}: a word that belongs to no flag")
+                facts.warnings.append(f"{clean(word)}: a word that belongs to no flag")
             facts.complete = facts.complete and "$" not in word
             continue
         name, equals, attached = word[2:].partition("=")
@@ -138,7 +138,7 @@ def _flag(facts: ScriptFacts, table: dict[str, ParameterSpec], name: str) -> Par
     near = [spec for key, spec in table.items() if name and key.startswith(name)]
     if len(near) == 1:
         return near[0]
-    facts.ignored[plain(name)] = (
+    facts.ignored[clean(name)] = (
         "an ambiguous beginning of several flags; sd-scripts stops" if near
         else "unknown flag, sd-scripts stops with an error"
     )  # fmt: skip

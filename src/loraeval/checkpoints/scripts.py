@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.table import SECRET, ParameterSpec, parameter_table
 from loraeval.checkpoints.values import Value, canonical, number
 from loraeval.errors import CheckpointError
-from loraeval.prompts.toml_guard import loads
+from loraeval.outside import toml
+from loraeval.outside.text import clean
 
 MAX_SCRIPT_BYTES = 256 << 10
 """A script or configuration larger than this is refused unread."""
@@ -67,7 +67,7 @@ def read_script(path: str | Path) -> ScriptFacts:
             facts.values = {**base.values, **facts.values}  # the command line wins
             facts.ignored = {**base.ignored, **facts.ignored}
         else:
-            facts.warnings.append(f"the configuration {plain(name)} is not beside the script")
+            facts.warnings.append(f"the configuration {clean(name)} is not beside the script")
             facts.complete = False
     return facts
 
@@ -77,12 +77,12 @@ def read_text(path: Path) -> str:
     try:
         if path.is_file() and path.stat().st_size > MAX_SCRIPT_BYTES:
             raise CheckpointError(
-                f"{plain(path)}: larger than any script ({MAX_SCRIPT_BYTES} bytes)"
+                f"{clean(path)}: larger than any script ({MAX_SCRIPT_BYTES} bytes)"
             )
         return path.read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise CheckpointError(f"{plain(path)}: cannot read the script ({reason})") from error
+        raise CheckpointError(f"{clean(path)}: cannot read the script ({reason})") from error
 
 
 def parse_json(path: Path, text: str) -> dict[str, Any]:
@@ -90,18 +90,18 @@ def parse_json(path: Path, text: str) -> dict[str, Any]:
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{plain(path)}: not readable as JSON ({plain(error)})") from error
+        raise CheckpointError(f"{clean(path)}: not readable as JSON ({clean(error)})") from error
     if not isinstance(tree, dict):
-        raise CheckpointError(f"{plain(path)}: expected a JSON object of training parameters")
+        raise CheckpointError(f"{clean(path)}: expected a JSON object of training parameters")
     return tree
 
 
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """Return a TOML table; ``CheckpointError`` where it is none."""
     try:
-        return loads(text)
+        return toml.loads(text)
     except ValueError as error:
-        raise CheckpointError(f"{plain(path)}: not readable as TOML ({plain(error)})") from error
+        raise CheckpointError(f"{clean(path)}: not readable as TOML ({clean(error)})") from error
 
 
 def assign(facts: ScriptFacts, spec: ParameterSpec, raw: object, *, typed: bool) -> None:
@@ -117,11 +117,11 @@ def assign(facts: ScriptFacts, spec: ParameterSpec, raw: object, *, typed: bool)
         facts.values.pop(spec.name, None)
         return
     if typed and spec.type in ("int", "float") and not spec.list and number(value) is None:
-        facts.warnings.append(f"--{spec.name} {plain(raw)}: sd-scripts stops, it wants a number")
+        facts.warnings.append(f"--{spec.name} {clean(raw)}: sd-scripts stops, it wants a number")
     if spec.choices and value is not None and not any(str(value) == str(c) for c in spec.choices):
         note = "sd-scripts stops" if typed else "not one of its choices, which TOML does not check"
         shown = ", ".join(map(str, spec.choices))
-        facts.warnings.append(f"{spec.name} = {plain(raw)}: {note} (choices: {shown})")
+        facts.warnings.append(f"{spec.name} = {clean(raw)}: {note} (choices: {shown})")
     facts.values[spec.name] = value
 
 
@@ -146,7 +146,7 @@ def _toml_facts(path: Path, text: str) -> ScriptFacts:
         assign(facts, spec, value, typed=False)
         _warn_of_traps(facts, key, value)
     if not facts.values:
-        raise CheckpointError(f"{plain(path)}: no parameter of sd-scripts stands in it")
+        raise CheckpointError(f"{clean(path)}: no parameter of sd-scripts stands in it")
     return facts
 
 
@@ -166,7 +166,7 @@ def _why_ignored(key: str) -> str:
 def _warn_of_traps(facts: ScriptFacts, key: str, value: object) -> None:
     if key == "resolution" and not isinstance(value, str):
         facts.warnings.append(
-            f'resolution = {plain(value)}: sd-scripts stops, it wants text such as "512,512"'
+            f'resolution = {clean(value)}: sd-scripts stops, it wants text such as "512,512"'
         )
     if key == "in_json" and value == "":
         facts.warnings.append(

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mode
 
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.header import Header, read_header
 from loraeval.checkpoints.naming import split_key
 from loraeval.checkpoints.same_weights import same_weights
 from loraeval.errors import CheckpointError
+from loraeval.outside.text import clean
 
 _STEP = re.compile(r"^(?P<stem>.*?)-step(?P<step>\d{8})$")
 _EPOCH = re.compile(r"^(?P<stem>.*?)-(?P<epoch>\d{6})$")
@@ -92,7 +92,7 @@ def find_series(source: str | Path | Iterable[str | Path]) -> list[Series]:
         else:
             _add(files, item)
     if not files:
-        shown = ", ".join(plain(item) for item in sources) or "nothing"
+        shown = ", ".join(clean(item) for item in sources) or "nothing"
         raise CheckpointError(
             f"expected LoRA files (.safetensors) or a folder of them, found none in {shown}"
             + (f"; {skipped[0]}" if skipped else "")
@@ -111,7 +111,7 @@ def _add(files: dict[Path, _File], path: Path) -> None:
         return
     header = read_header(path)
     if not any(split_key(name) for name in header.tensors):
-        raise CheckpointError(f"{plain(path)}: passed over, it holds no LoRA")
+        raise CheckpointError(f"{clean(path)}: passed over, it holds no LoRA")
     files[path.resolve()] = _describe(header)
 
 
@@ -174,8 +174,8 @@ def _name(members: Sequence[_File]) -> str:
         for key in ("ss_output_name", "modelspec.title"):
             title = file.header.metadata.get(key, "None")
             if title not in ("None", ""):
-                return plain(title)
-    return plain(mode(file.stem for file in members))
+                return clean(title)
+    return clean(mode(file.stem for file in members))
 
 
 def _series(members: list[_File], names: Counter[str], skipped: Sequence[str]) -> Series:

@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator, Sequence
 
 from loraeval.checkpoints.compare import ParameterComparison, Row, shown_value
-from loraeval.checkpoints.escaping import plain
 from loraeval.checkpoints.parameters import SOURCES, ParameterValue
 from loraeval.checkpoints.plan import Experiment
 from loraeval.checkpoints.table import GROUPS
+from loraeval.outside.text import clean
 
 _MARKS = {"same": " ", "effective": "*", "inert": "o", "storage": "s", "unknown": "?"}
 _LEGEND = (
@@ -27,13 +27,13 @@ def parameters_text(comparison: ParameterComparison, *, everything: bool = False
     Rows of names and logs are left out unless ``everything``.
     """
     rows = _chosen(comparison, everything=everything)
-    head = ["", "parameter", *(plain(run.name, 28) for run in comparison.runs), "why"]
+    head = ["", "parameter", *(clean(run.name, 28) for run in comparison.runs), "why"]
     body = [
         [
             _MARKS[row.effect],
             row.name,
             *(_cell(v, row.name) for v in row.values),
-            plain(row.reason, 90),
+            clean(row.reason, 90),
         ]
         for row in rows
     ]
@@ -48,8 +48,8 @@ def parameters_text(comparison: ParameterComparison, *, everything: bool = False
             "  ".join(c.ljust(w) for c, w in zip(cells, [*widths, 0], strict=True)).rstrip()
         )
     lines += ["", _LEGEND, _source_legend(), ""]
-    lines += [f"- {plain(text, 600)}" for text in comparison.truths]
-    lines += ["", plain(comparison.confounding, 2000)]
+    lines += [f"- {clean(text, 600)}" for text in comparison.truths]
+    lines += ["", clean(comparison.confounding, 2000)]
     lines += [f"  {line}" for line in _evidence(comparison)]
     return "\n".join(lines) + "\n"
 
@@ -77,8 +77,8 @@ def parameters_markdown(comparison: ParameterComparison, *, everything: bool = F
         cells = " | ".join(_cell_md(_cell(value, row.name)) for value in row.values)
         lines.append(f"| {name} | {cells} | {why} |")
     lines += ["", _source_legend(), "", "### What follows", ""]
-    lines += [f"- {_cell_md(plain(text, 600))}" for text in comparison.truths]
-    lines += ["", "### Causes", "", _cell_md(plain(comparison.confounding, 2000)), ""]
+    lines += [f"- {_cell_md(clean(text, 600))}" for text in comparison.truths]
+    lines += ["", "### Causes", "", _cell_md(clean(comparison.confounding, 2000)), ""]
     lines += [_cell_md(line) for line in _evidence(comparison)]
     return "\n".join(lines).strip() + "\n"
 
@@ -140,10 +140,10 @@ def plan_text(plan: Sequence[Experiment]) -> str:
     for number, item in enumerate(plan, 1):
         cost = "not known" if item.gpu_hours is None else f"{_hours(item.gpu_hours)} GPU-hours"
         lines += [
-            f"# Experiment {number}: {plain(item.change, 300)}",
-            f"# Shows: {plain(item.shows, 600)}",
-            f"# Cost: {cost} ({plain(item.basis, 300)})",
-            *(plain(line, 2000) for line in item.command.splitlines()),
+            f"# Experiment {number}: {clean(item.change, 300)}",
+            f"# Shows: {clean(item.shows, 600)}",
+            f"# Cost: {cost} ({clean(item.basis, 300)})",
+            *(clean(line, 2000) for line in item.command.splitlines()),
             "",
         ]
     return "\n".join(lines)
@@ -165,18 +165,18 @@ def _chosen(comparison: ParameterComparison, *, everything: bool) -> list[Row]:
 
 
 def _cell(value: ParameterValue, name: str) -> str:
-    return f"{plain(shown_value(value, name), 44)} [{_LETTERS[value.source]}]"
+    return f"{clean(shown_value(value, name), 44)} [{_LETTERS[value.source]}]"
 
 
 def _cell_md(text: str) -> str:
-    escaped = html.escape(plain(text, 2000), quote=False)
+    escaped = html.escape(clean(text, 2000), quote=False)
     for sign in "\\|`*_[]":
         escaped = escaped.replace(sign, f"\\{sign}")
     return escaped
 
 
 def _html(text: str, limit: int = 300) -> str:
-    return html.escape(plain(text, limit))
+    return html.escape(clean(text, limit))
 
 
 def _source_text(value: ParameterValue) -> str:

@@ -198,8 +198,8 @@ def _made_by(scores: Path, rows: Sequence[ScoreRow]) -> dict[str, Any]:
 
     Empty where nothing lies there, or where it is not what these rows were made by.
     """
-    from loraeval import strict_json
-    from loraeval.prompts.limits import read_text
+    from loraeval.outside import json as strict_json
+    from loraeval.outside.text import read_text
     from loraeval.prompts.sets import read_prompts
     from loraeval.scorers.reference import ReferenceSet
 
@@ -236,8 +236,8 @@ def _recipe(path: Path | None) -> Mapping[str, Any] | None:
 def _parameters(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
-    from loraeval import strict_json
-    from loraeval.prompts.limits import read_text
+    from loraeval.outside import json as strict_json
+    from loraeval.outside.text import read_text
 
     try:
         data = strict_json.loads(read_text(path, UsageError))

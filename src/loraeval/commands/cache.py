@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loraeval.atomic_files import remove_unfinished
 from loraeval.errors import UsageError
+from loraeval.outside.files import remove_unfinished
 
 if TYPE_CHECKING:
     from loraeval.render.store import Store

@@ -68,10 +68,10 @@ def anatomy_json(anatomy: Anatomy) -> dict[str, Any]:
 
 
 def _anatomy_lines(anatomy: Anatomy) -> list[str]:
-    from loraeval.checkpoints.escaping import plain
+    from loraeval.outside.text import clean
 
     def row(name: str, text: object) -> str:
-        return f"{name:<13} {plain(text, 300)}"
+        return f"{name:<13} {clean(text, 300)}"
 
     lines = [
         row("file", f"{anatomy.path.name} ({anatomy.file_bytes:,} bytes)"),
@@ -132,10 +132,10 @@ def _position(anatomy: Anatomy) -> str | None:
 
 def parameter_lines(parameters: Parameters, *, everything: bool) -> list[str]:
     """Return the parameters of one run as lines: value and source, group by group."""
-    from loraeval.checkpoints.escaping import plain
     from loraeval.checkpoints.parameters import SOURCES
     from loraeval.checkpoints.table import GROUPS, spec_of
     from loraeval.checkpoints.values import shown_as
+    from loraeval.outside.text import clean
 
     lines: list[str] = []
     width = max((len(name) for name in parameters.values), default=0)
@@ -148,15 +148,15 @@ def parameter_lines(parameters: Parameters, *, everything: bool) -> list[str]:
         if chosen:
             lines += ["", title]
         for name, entry in chosen:
-            value = plain(shown_as(name, entry.value), 44) if entry.known else "?"
-            lines.append(f"  {name:<{width}} {value:<22} {entry.source}: {plain(entry.detail, 80)}")
+            value = clean(shown_as(name, entry.value), 44) if entry.known else "?"
+            lines.append(f"  {name:<{width}} {value:<22} {entry.source}: {clean(entry.detail, 80)}")
             for claim in entry.conflicts:
-                told = f"{plain(claim.source)} says {plain(shown_as(name, claim.value), 44)}"
-                lines.append(f"  {'':<{width}} but {told} ({plain(claim.detail)})")
+                told = f"{clean(claim.source)} says {clean(shown_as(name, claim.value), 44)}"
+                lines.append(f"  {'':<{width}} but {told} ({clean(claim.detail)})")
     if parameters.not_stored and not everything:
         lines += ["", f"{SOURCES['not stored']}: " + ", ".join(parameters.not_stored)]
-    lines += [f"warning: {plain(text, 300)}" for text in parameters.warnings]
+    lines += [f"warning: {clean(text, 300)}" for text in parameters.warnings]
     lines += [
-        f"no effect: {plain(name)} ({plain(why)})" for name, why in parameters.ignored.items()
+        f"no effect: {clean(name)} ({clean(why)})" for name, why in parameters.ignored.items()
     ]
     return lines

@@ -104,7 +104,7 @@ def _write(text: str, out: Path | None) -> int:
     if out is None:
         sys.stdout.write(text)
     else:
-        from loraeval.atomic_files import write_text_atomically
+        from loraeval.outside.files import write_text_atomically
 
         write_text_atomically(out, text)
     return 0

@@ -130,11 +130,11 @@ def worst_exit(codes: list[int], inconclusive: str | None) -> int:
 
 
 def _render_all(args: argparse.Namespace, paths: dict[str, Path]) -> int:
-    from loraeval.atomic_files import write_text_atomically
     from loraeval.evaluation.full_run import render_and_score
     from loraeval.evaluation.panels import build_panel, say
     from loraeval.evaluation.reporting import charts_of
     from loraeval.evaluation.setup import choose_prompts, choose_recipe, make_renderer
+    from loraeval.outside.files import write_text_atomically
     from loraeval.report.summary import summary_table
 
     choice = render_choice(args)

@@ -46,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score SOURCE; return 0, or raise a ``LoraevalError``."""
-    from loraeval.atomic_files import write_text_atomically
     from loraeval.evaluation.panels import build_panel, say, score_renders
     from loraeval.evaluation.set_measures import SetCollector, set_table, sets_to_json
+    from loraeval.outside.files import write_text_atomically
     from loraeval.prompts.sets import read_prompts
     from loraeval.report.summary import summary_table
     from loraeval.scores_file import row_to_json, write_scores
@@ -80,8 +80,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _save_reference(path: Path, panel: Panel) -> None:
-    from loraeval.atomic_files import write_text_atomically
     from loraeval.errors import UsageError
+    from loraeval.outside.files import write_text_atomically
 
     if panel.reference is None:
         raise UsageError(

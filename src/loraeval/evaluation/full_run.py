@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from loraeval.atomic_files import show_file, write_text_atomically
 from loraeval.errors import UsageError
 from loraeval.evaluation.gate_run import with_base
 from loraeval.evaluation.panels import score_renders
 from loraeval.evaluation.set_measures import SetCollector, sets_to_json
+from loraeval.outside.files import show_file, write_text_atomically
 from loraeval.records import PromptSet, Render, ScoreRow
 from loraeval.scores_file import write_scores
 

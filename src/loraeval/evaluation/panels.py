@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loraeval.errors import MissingExtraError, UsageError
+from loraeval.outside.offline import offline_asked
 from loraeval.records import Render, ScoreRow
 
 if TYPE_CHECKING:
@@ -41,16 +42,6 @@ class PanelChoice:
     lattice: tuple[int, int] | str | None = "caption"
     size: tuple[int, int] | None = None
     offline: bool = False
-
-
-def offline_asked(flag: bool) -> bool:
-    """Say whether the user forbade any request: ``--offline`` or HF_HUB_OFFLINE."""
-    return flag or os.environ.get("HF_HUB_OFFLINE", "").strip().lower() in {
-        "1",
-        "true",
-        "yes",
-        "on",
-    }
 
 
 def parse_lattice(text: str) -> tuple[int, int] | str | None:

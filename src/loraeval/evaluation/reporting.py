@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import LoraevalError, MissingExtraError, ScoresError
 from loraeval.evaluation.gate_run import GateRun
 from loraeval.evaluation.stored_run import verdict_to_json
+from loraeval.outside.files import write_text_atomically
 from loraeval.records import ScoreRow
 from loraeval.scores_file import write_scores
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from loraeval.errors import UsageError
 from loraeval.evaluation.gate_run import GateSetup
-from loraeval.evaluation.panels import PanelChoice, build_panel, offline_asked, show_progress
+from loraeval.evaluation.panels import PanelChoice, build_panel, show_progress
+from loraeval.outside.offline import offline_asked
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline

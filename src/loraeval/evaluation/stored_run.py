@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loraeval.atomic_files import write_text_atomically
 from loraeval.evaluation.gate_run import GateRun
+from loraeval.outside.files import write_text_atomically
 from loraeval.records import Comparison, Verdict
 from loraeval.scores_file import read_scores, write_scores
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from loraeval.baselines import FAULT, Baseline
 from loraeval.gate.matching import MAX_REASON, unscored_reason
 from loraeval.gate.sentences import images
-from loraeval.prompts.limits import clean
+from loraeval.outside.text import clean
 from loraeval.records import Comparison, ScoreRow
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from loraeval.baselines import Baseline
 from loraeval.baselines.margins import prompt_key, values_by_prompt
 from loraeval.baselines.spread import Spread, spread_of
-from loraeval.prompts.limits import clean
+from loraeval.outside.text import clean
 from loraeval.records import Pairing, ScoreRow
 
 MAX_REASON = 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from loraeval.prompts.limits import clean
+from loraeval.outside.text import clean
 from loraeval.records import Comparison, Verdict
 
 _HEAD = ("metric", "verdict", "candidate", "baseline", "change", "interval", "margin", "images")

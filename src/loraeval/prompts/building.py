@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from loraeval.errors import PromptError
+from loraeval.outside.text import clean
 from loraeval.prompts.caption import parse_caption
 from loraeval.prompts.limits import (
     MAX_PROMPTS,
@@ -14,7 +15,6 @@ from loraeval.prompts.limits import (
     check_id,
     check_override,
     check_text,
-    clean,
 )
 from loraeval.records import Caption, Prompt, PromptSet
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from loraeval import strict_json
 from loraeval.errors import LoraevalError, PromptError
+from loraeval.outside import json as strict_json
+from loraeval.outside.text import clean, has_raw_bytes
 from loraeval.prompts.building import build_prompt, build_set
-from loraeval.prompts.limits import MAX_LINE_BYTES, OVERRIDES, check_keys, clean, has_raw_bytes
+from loraeval.prompts.limits import MAX_LINE_BYTES, OVERRIDES, check_keys
 from loraeval.records import Prompt, PromptSet
 
 _SYNONYMS = {"prompt_id": "id", "prompt": "text", "negative_prompt": "negative"}

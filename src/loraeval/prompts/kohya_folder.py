@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 from loraeval.errors import LoraevalError, PromptError
+from loraeval.outside.text import clean, read_text
 from loraeval.prompts.building import build_prompt, build_set
-from loraeval.prompts.limits import MAX_CAPTION_BYTES, MAX_PROMPTS, clean, read_text
+from loraeval.prompts.limits import MAX_CAPTION_BYTES, MAX_PROMPTS
 from loraeval.records import Prompt, PromptSet
 
 IMAGE_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"])

@@ -1,18 +1,15 @@
-"""What a prompt file from outside may hold at most, and the reading that keeps to it."""
+"""What a prompt file from outside may hold at most, and the checks that keep to it."""
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-import stat
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from loraeval.errors import LoraevalError, PromptError
+from loraeval.errors import PromptError
+from loraeval.outside.text import clean, nearest
 
-MAX_FILE_BYTES = 8 << 20
-"""A prompt file of 10,000 long prompts has about half of this."""
 MAX_MANIFEST_BYTES = 64 << 20
 """A renders manifest of 50,000 images."""
 MAX_LINE_BYTES = 256 << 10
@@ -24,7 +21,6 @@ MAX_TEXT = 10_000
 MAX_ID = 200
 MAX_TAGS = 50
 
-_RAW = re.compile(r"[\udc80-\udcff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 OVERRIDES: dict[str, tuple[type, float, float]] = {
@@ -36,52 +32,6 @@ OVERRIDES: dict[str, tuple[type, float, float]] = {
     "lora_scale": (float, -10, 10),
 }
 """Recipe fields that a prompt may set for itself: type, lowest, highest."""
-
-
-def read_text(
-    path: Path,
-    error: type[LoraevalError] = PromptError,
-    most: int = MAX_FILE_BYTES,
-    *,
-    raw: bool = False,
-) -> str:
-    """Return the text of a regular file of at most ``most`` bytes, UTF-8, with or without BOM.
-
-    Raises ``error`` naming the file for anything else: missing, a folder or device, too big, not
-    UTF-8. With ``raw`` bytes that are not UTF-8 come through, to be found by ``has_raw_bytes``.
-    """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise error(f"{clean(path)}: expected a file, found something else")
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-    except (OSError, ValueError) as cause:
-        raise error(f"{clean(path)}: cannot read the file ({_why(cause)})") from cause
-    if len(data) > most:
-        size = f"{most >> 20} MB" if most >> 20 else f"{most >> 10} KB"
-        raise error(f"{clean(path)}: larger than {size}; split the file")
-    try:
-        return data.decode("utf-8-sig", "surrogateescape" if raw else "strict")
-    except UnicodeDecodeError as cause:
-        raise error(
-            f"{clean(path)}: expected UTF-8 text, byte {cause.start} is none; save it as UTF-8"
-        ) from cause
-
-
-def has_raw_bytes(text: str) -> bool:
-    """Say whether ``text`` holds what was not UTF-8 in its file; see ``read_text``."""
-    return _RAW.search(text) is not None
-
-
-def _why(cause: Exception) -> str:
-    return (cause.strerror if isinstance(cause, OSError) else None) or clean(cause)
-
-
-def clean(value: object, longest: int = 120) -> str:
-    """Return ``value`` for a message: on one line, control characters escaped, not too long."""
-    text = str(value)
-    text = text if len(text) <= longest else text[: longest - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def check_text(value: object, where: str, what: str = "text", *, empty: bool = False) -> str:
@@ -134,9 +84,3 @@ def check_keys(keys: Iterable[object], valid: Iterable[str], where: str) -> None
             raise PromptError(
                 f"{where}: unknown key {clean(repr(key), 60)}; {nearest(str(key), known)}"
             )
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """Return "did you mean X?" or, where nothing is near, the list of what is known."""
-    close = difflib.get_close_matches(word[:60], known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 
 from loraeval.errors import PromptError
+from loraeval.outside.text import clean, nearest
 from loraeval.prompts.building import build_prompt, build_set
-from loraeval.prompts.limits import MAX_PROMPTS, clean, nearest
+from loraeval.prompts.limits import MAX_PROMPTS
 from loraeval.records import Prompt, PromptSet
 
 _NUMBERS = {

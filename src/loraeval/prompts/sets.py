@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 from loraeval.errors import PromptError
+from loraeval.outside.text import MAX_FILE_BYTES, clean, read_text
 from loraeval.prompts.json_lines import parse_json_lines
 from loraeval.prompts.kohya_folder import read_caption_folder
-from loraeval.prompts.limits import MAX_FILE_BYTES, MAX_MANIFEST_BYTES, clean, read_text
+from loraeval.prompts.limits import MAX_MANIFEST_BYTES
 from loraeval.prompts.sample_lines import parse_sample_lines
 from loraeval.prompts.toml_file import parse_toml
 from loraeval.records import PromptSet

@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 from loraeval.errors import PromptError
+from loraeval.outside import toml
+from loraeval.outside.text import clean
 from loraeval.prompts.building import build_prompt, build_set
-from loraeval.prompts.limits import OVERRIDES, check_id, check_keys, check_text, clean
-from loraeval.prompts.toml_guard import loads
+from loraeval.prompts.limits import OVERRIDES, check_id, check_keys, check_text
 from loraeval.records import PromptSet
 
 _SET_KEYS = ("name", "description", "negative")
@@ -60,6 +61,6 @@ def _load(text: str, where: str) -> dict[str, Any]:
         if key.count(".") > _MAX_DOTS or line.count("[") + line.count("{") > 50 * _MAX_DEPTH:
             raise PromptError(f"{where}:{number}: nested too deeply for a prompt set")
     try:
-        return loads(text)
+        return toml.loads(text)
     except ValueError as error:
         raise PromptError(f"{where}: not valid TOML ({clean(error)})") from error

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import CheckpointError
-from loraeval.prompts.limits import read_text
+from loraeval.outside.offline import offline_asked
+from loraeval.outside.text import read_text
 from loraeval.records import Family, digest_of
 from loraeval.render.base_safety import check_folder, pickles_allowed
 
@@ -139,8 +139,7 @@ def _from_hub(base_model: str, offline: bool) -> Path:
     try:
         return Path(snapshot_download(base_model, allow_patterns=HUB_FILES, local_files_only=True))
     except (LocalEntryNotFoundError, OSError):
-        unset = os.environ.get("HF_HUB_OFFLINE", "0").lower() not in ("1", "true", "yes", "on")
-        if offline or not unset:
+        if offline_asked(offline):
             raise CheckpointError(
                 f"{base_model}: not in the local hub cache, and nothing may be fetched (offline); "
                 f"fetch it first with: hf download {base_model}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loraeval.errors import CheckpointError
-from loraeval.prompts.limits import clean
+from loraeval.outside.text import clean
 
 ALLOW = "LORAEVAL_ALLOW_CKPT"
 """Environment variable: 1 loads pickled weights of a base model, with weights only."""

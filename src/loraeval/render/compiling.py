@@ -63,7 +63,7 @@ def unmarked(module: Any) -> Callable[..., Any]:
     return forward
 
 
-def plain(module: Any) -> None:
+def decompile(module: Any) -> None:
     """Take the compiled code of ``module`` away again."""
     module._compiled_call_impl = None  # noqa: SLF001 - what ``compile`` sets
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import CheckpointError
-from loraeval.prompts.limits import clean
+from loraeval.outside.text import clean
 from loraeval.render.adapters import LoraModule, decompose, difference, rank_of
 from loraeval.render.lora_names import group_keys, match, module_names
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from loraeval.errors import UsageError
-from loraeval.prompts.limits import clean, read_text
-from loraeval.prompts.toml_guard import loads
+from loraeval.outside import toml
+from loraeval.outside.text import clean, read_text
 from loraeval.records import Family, Recipe
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def read_recipe(path_or_name: str | Path, **overrides: object) -> Recipe:
     path = _find(path_or_name)
     text = read_text(path, UsageError, MAX_BYTES)
     try:
-        values: dict[str, Any] = loads(text)
+        values: dict[str, Any] = toml.loads(text)
     except ValueError as error:
         raise UsageError(f"{clean(path)}: expected a recipe in TOML ({clean(error)})") from error
     values.setdefault("name", path.stem)

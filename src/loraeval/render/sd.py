@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loraeval.errors import RenderError
 from loraeval.records import Recipe
-from loraeval.render.compiling import TOLERANCE, Part, compile_module, disagreement, plain
+from loraeval.render.compiling import TOLERANCE, Part, compile_module, decompile, disagreement
 from loraeval.render.denoise import conditions, denoise, first_step
 from loraeval.render.economy import decode_limit, default_limit
 from loraeval.render.encode import Embedding, encode_sd15, encode_sdxl
@@ -235,7 +235,7 @@ class Engine:
             self.ready.add(part)
         else:
             for old in self.parts:
-                plain(self._module(old))
+                decompile(self._module(old))
             self.parts, self._gave_up = (), True
             text = f"torch.compile does not work here ({reason}); rendering goes on without it"
             print(f"loraeval: {text}", file=sys.stderr)

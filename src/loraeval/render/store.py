@@ -26,8 +26,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loraeval.atomic_files import write_bytes_atomically
 from loraeval.errors import StoreError
+from loraeval.outside.files import write_bytes_atomically
 from loraeval.records import Recipe, canonical_json
 from loraeval.render.plan import Job
 from loraeval.render.store_file import (

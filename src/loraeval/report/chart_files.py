@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loraeval.atomic_files import write_bytes_atomically, write_text_atomically
 from loraeval.errors import MissingExtraError
+from loraeval.outside.files import write_bytes_atomically, write_text_atomically
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from loraeval.atomic_files import write_text_atomically
+from loraeval.outside.files import write_text_atomically
 from loraeval.records import Verdict
 from loraeval.report.data import RunReport
 from loraeval.report.headline import WORDS

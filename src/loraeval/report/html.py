@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import MissingExtraError, ScoresError
+from loraeval.outside.files import write_text_atomically
 from loraeval.records import ScoreRow
 from loraeval.report.chart_files import chart_script, save_chart
 from loraeval.report.chart_theme import chart_config

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from loraeval.atomic_files import write_bytes_atomically
 from loraeval.errors import ImageError
 from loraeval.images.reading import read_image
+from loraeval.outside.files import write_bytes_atomically
 
 BUDGET_BYTES = 24_000_000
 """Bytes of embedded images, as base64, that keep a page under 25 MB with its charts and text."""

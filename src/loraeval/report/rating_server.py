@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from loraeval import strict_json
 from loraeval.errors import ImageError
 from loraeval.images.reading import read_image
+from loraeval.outside import json as strict_json
 from loraeval.report.ratings import Choice, Pair, Rating, rating_of, write_ratings
 
 HOST = "127.0.0.1"

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from loraeval import strict_json
-from loraeval.atomic_files import write_text_atomically
 from loraeval.errors import ScoresError
-from loraeval.prompts.limits import MAX_MANIFEST_BYTES, clean, read_text
+from loraeval.outside import json as strict_json
+from loraeval.outside.files import write_text_atomically
+from loraeval.outside.text import clean, read_text
+from loraeval.prompts.limits import MAX_MANIFEST_BYTES
 from loraeval.records import ScoreRow, canonical_json
 from loraeval.report.gallery import matching
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loraeval.atomic_files import write_bytes_atomically
 from loraeval.errors import MissingExtraError
+from loraeval.outside.files import write_bytes_atomically
 from loraeval.records import ScoreRow
 from loraeval.report.data import ordered_metrics
 from loraeval.report.details import reason

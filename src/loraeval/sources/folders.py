@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from loraeval.errors import ImageError, InputError, PromptError
+from loraeval.outside.text import clean, read_text
 from loraeval.prompts.building import build_prompt
 from loraeval.prompts.kohya_folder import (
     IMAGE_SUFFIXES,
@@ -16,7 +17,6 @@ from loraeval.prompts.kohya_folder import (
     image_entries,
     listing,
 )
-from loraeval.prompts.limits import clean, read_text
 from loraeval.prompts.sample_lines import parse_sample_lines, sample_id
 from loraeval.records import Prompt, PromptSet, Render
 from loraeval.sources.manifest import read_renders

@@ -14,10 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from loraeval.errors import LoraevalError, PromptError, ScoresError
+from loraeval.outside.text import clean, read_text
 from loraeval.prompts.building import build_prompt
 from loraeval.prompts.json_lines import each_object
 from loraeval.prompts.kohya_folder import IMAGE_SUFFIXES
-from loraeval.prompts.limits import MAX_ID, MAX_MANIFEST_BYTES, check_id, clean, read_text
+from loraeval.prompts.limits import MAX_ID, MAX_MANIFEST_BYTES, check_id
 from loraeval.records import Prompt, PromptSet, Render
 from loraeval.sources.problems import NOWHERE, file_problem, nameless
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loraeval.errors import PromptError
+from loraeval.outside.text import clean
 from loraeval.prompts.building import build_prompt
-from loraeval.prompts.limits import check_id, clean
+from loraeval.prompts.limits import check_id
 from loraeval.records import Prompt, Render
 
 NOWHERE = Path(os.devnull)

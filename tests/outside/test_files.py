@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from loraeval import atomic_files
-from loraeval.atomic_files import (
+from loraeval.outside import files as atomic_files
+from loraeval.outside.files import (
     DAY,
     remove_unfinished,
     show_file,
@@ -25,7 +25,7 @@ from loraeval.atomic_files import (
 HOLDER = """
 import sys, time
 from pathlib import Path
-from loraeval.atomic_files import whole_file
+from loraeval.outside.files import whole_file
 with whole_file(Path(sys.argv[1])) as file:
     file.write(b"half")
     file.flush()

@@ -1,0 +1,1 @@
+"""What comes from outside and goes there: text, JSON, TOML and files, read within bounds."""
