@@ -1,5 +1,6 @@
 # make demo  installs what is missing and does the main job for real, offline, on a CPU
-# make test  installs what is missing and runs lint, types and the whole test suite
+# make test  installs what is missing and runs lint, types and the test suite but its nightly part
+# make test-all  the same with the nightly part
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,9 @@ export HF_HUB_OFFLINE ?= 1
 export TRANSFORMERS_OFFLINE ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: install demo demo-baseline demo-chart test lint types unit clean real-scores real-baseline readme-chart
+XDIST := -n 3 --dist loadfile --no-loadscope-reorder
+
+.PHONY: install demo demo-baseline demo-chart test test-all lint types unit clean real-scores real-baseline readme-chart
 
 install: $(VENV)/installed
 
@@ -74,7 +77,10 @@ types: install
 	$(BIN)/mypy
 
 unit: install
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest $(XDIST) -m 'not nightly'
+
+test-all: install lint types
+	$(BIN)/pytest $(XDIST)
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
