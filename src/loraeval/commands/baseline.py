@@ -205,7 +205,7 @@ def _made_by(scores: Path, rows: Sequence[ScoreRow]) -> dict[str, Any]:
 
     made: dict[str, Any] = {}
     try:
-        facts = strict_json.loads(read_text(scores.parent / "run.json"))
+        facts = strict_json.loads(read_text(scores.parent / "run.json", PromptError))
         if {row.recipe for row in rows} != {facts["recipe_digest"]}:
             return {}
         made["recipe"] = {key: v for key, v in facts["recipe"].items() if v is not None}

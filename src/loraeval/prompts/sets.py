@@ -50,7 +50,7 @@ def read_prompts(path_or_name: str | Path) -> PromptSet:
             "or a folder of captioned images"
         )
     most = MAX_MANIFEST_BYTES if parse is parse_json_lines else MAX_FILE_BYTES
-    return parse(read_text(path, most=most), path.stem, clean(path))
+    return parse(read_text(path, PromptError, most), path.stem, clean(path))
 
 
 def prompt_folders() -> list[Path]:

@@ -156,7 +156,7 @@ def _sample_prompts(folder: Path) -> _Known:
         return _Known()
     try:
         check_inside(path, folder, PromptError)
-        return _Known(parse_sample_lines(read_text(path), "sample", clean(path)))
+        return _Known(parse_sample_lines(read_text(path, PromptError), "sample", clean(path)))
     except PromptError as error:
         return _Known(problem=str(error))
 
