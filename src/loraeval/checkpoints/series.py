@@ -1,36 +1,49 @@
-"""Order checkpoint files into series: one training run, its epochs in training order.
+"""Order checkpoint files into series: one training run, its epochs or steps in training order.
 
-Metadata decides first (session, output name, steps, epoch), file names second: sd-scripts writes
-``NAME-000007.safetensors``, ``NAME-step00001200.safetensors`` and, for the last epoch, no suffix at
-all, which a lexical sort would put in front. Folders of optimizer state and samples are ignored.
+Metadata decides first (session, output name, steps, epoch), the table of names (``file_names``)
+second: sd-scripts writes ``NAME-000007.safetensors``, and for the last epoch no suffix at all,
+which a lexical sort would put in front; others write ``checkpoint-500/NAME`` or
+``epoch10/adapter_model``. Bare numbers (``my-01``) and times of files are guesses, and said to be.
+Folders of optimizer state and samples are ignored.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mode
+from typing import Literal
 
-from loraeval.checkpoints.header import Header, read_header
+from loraeval.checkpoints.header import read_header
 from loraeval.checkpoints.naming import split_key
 from loraeval.checkpoints.same_weights import same_weights
+from loraeval.checkpoints.series_files import (
+    SeriesFile,
+    adopt_the_nameless,
+    describe,
+    group_key,
+    guess_numbers,
+    lora_paths,
+    place_of_path,
+    recorded_counts,
+)
 from loraeval.errors import CheckpointError
 from loraeval.outside.text import clean
 
-_STEP = re.compile(r"^(?P<stem>.*?)-step(?P<step>\d{8})$")
-_EPOCH = re.compile(r"^(?P<stem>.*?)-(?P<epoch>\d{6})$")
-_RENAMED = re.compile(r"^(?P<stem>.*?)[-_ ]?(?:epoch|ep|e)[-_ ]?(?P<epoch>\d{1,6})$", re.IGNORECASE)
-_UNSUFFIXED = {"last", "epoch", "at"}
+_SD_SCRIPTS = "sd-scripts or musubi-tuner"
+
+Axis = Literal["epoch", "step"]
+"""What the checkpoints of a run are numbered by."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesCheckpoint:
     """One saved state of a run. ``epoch`` counts completed epochs from 1 and ``step`` optimizer
-    steps, each None where neither metadata nor name tells; ``name`` is the file's name.
+    steps, each None where neither metadata nor name tells; ``name`` is the file's name, with its
+    folder's before it where all files of the run are called alike.
     """
 
     path: Path
@@ -42,9 +55,10 @@ class SeriesCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One run in training order. ``gaps`` are the epochs missing between those that are there and
-    up to the run's last, ``warnings`` sentences on what a person should look at, ``missing`` those
-    of them that speak of files which are not there.
+    """One run in training order. ``axis`` is what tells its checkpoints apart, None for a single
+    file that nothing numbers. ``gaps`` are the epochs missing between those that are there and up
+    to the run's last, ``warnings`` sentences on what a person should look at, ``missing`` those of
+    them that speak of files which are not there. ``guessed`` says that the numbers are a guess.
     """
 
     name: str
@@ -53,42 +67,29 @@ class Series:
     warnings: tuple[str, ...] = ()
     epochs: int | None = None
     missing: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _File:
-    header: Header
-    stem: str = ""
-    epoch: int | None = None
-    step: int | None = None
-    by_name: bool = False
-    suffixed: bool = False
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def path(self) -> Path:
-        return self.header.path
+    axis: Axis | None = None
+    guessed: bool = False
 
 
 def find_series(source: str | Path | Iterable[str | Path]) -> list[Series]:
     """Order a folder, a file or several of them into series, sorted by name.
 
-    In a folder only its own ``*.safetensors`` count, and files that are no LoRA are passed over
-    with a warning; a file named itself must be readable. Raises ``CheckpointError`` where nothing
-    is found or a named file can not be read.
+    In a folder its own ``*.safetensors`` count and those of its folders whose names number them
+    (``checkpoint-500``, ``epoch10``); files that are no LoRA are passed over, with a warning where
+    they lie in the folder itself; a file named itself must be readable. Raises ``CheckpointError``
+    where nothing is found or a named file can not be read.
     """
     sources = [source] if isinstance(source, (str, Path)) else list(source)
-    files: dict[Path, _File] = {}
+    files: dict[Path, SeriesFile] = {}
     skipped: list[str] = []
     for item in map(Path, sources):
         if item.is_dir():
-            for path in sorted(item.glob("*.safetensors")):
-                if path.is_dir():
-                    continue
+            for path, inner in lora_paths(item):
                 try:
                     _add(files, path)
                 except CheckpointError as error:
-                    skipped.append(str(error))
+                    if not inner:
+                        skipped.append(str(error))
         else:
             _add(files, item)
     if not files:
@@ -97,136 +98,101 @@ def find_series(source: str | Path | Iterable[str | Path]) -> list[Series]:
             f"expected LoRA files (.safetensors) or a folder of them, found none in {shown}"
             + (f"; {skipped[0]}" if skipped else "")
         )
-    groups: dict[tuple[str, ...], list[_File]] = {}
+    guess_numbers(files.values())
+    groups: dict[tuple[str, ...], list[SeriesFile]] = {}
     for file in files.values():
-        groups.setdefault(_group(file), []).append(file)
-    groups = _adopt_the_nameless(groups)
+        groups.setdefault(group_key(file), []).append(file)
+    groups = adopt_the_nameless(groups)
     names = Counter(_name(members) for members in groups.values())
     result = [_series(members, names, skipped) for members in groups.values()]
     return sorted(result, key=lambda series: (series.name, str(series.checkpoints[0].path)))
 
 
-def _add(files: dict[Path, _File], path: Path) -> None:
+def _add(files: dict[Path, SeriesFile], path: Path) -> None:
     if path.resolve() in files:
         return
     header = read_header(path)
     if not any(split_key(name) for name in header.tensors):
         raise CheckpointError(f"{clean(path)}: passed over, it holds no LoRA")
-    files[path.resolve()] = _describe(header)
+    files[path.resolve()] = describe(header)
 
 
-def _number(text: str | None) -> int | None:
-    """Return a metadata string as a count, None where it is none ("None", text, absurd size)."""
-    return int(text) if text is not None and text.isdecimal() and len(text) < 16 else None
-
-
-def _describe(header: Header) -> _File:
-    file = _File(header, stem=header.path.stem)
-    for pattern in (_STEP, _EPOCH, _RENAMED):
-        match = pattern.match(header.path.stem)
-        if match:
-            found = match.groupdict()
-            file.stem = found["stem"] or header.path.parent.name
-            file.epoch = _number(found.get("epoch"))
-            file.step = _number(found.get("step"))
-            file.by_name, file.suffixed = True, True
-            break
-    metadata = header.metadata
-    for key in ("ss_epoch", "ss_steps", "ss_num_epochs"):
-        value = _number(metadata.get(key))
-        if value is not None:
-            file.numbers[key] = value
-    if "ss_epoch" in file.numbers:
-        saved = file.numbers["ss_epoch"]
-        # A step save records the epochs completed so far, which is what its name can not tell.
-        file.epoch = saved
-    file.step = file.numbers.get("ss_steps", file.step)
-    return file
-
-
-def _group(file: _File) -> tuple[str, ...]:
-    metadata = file.header.metadata
-    session = metadata.get("ss_session_id", "None")
-    if session != "None":
-        return ("session", session)
-    if metadata.get("ss_training_started_at", "None") != "None":
-        return ("start", metadata.get("ss_output_name", ""), metadata["ss_training_started_at"])
-    title = metadata.get("ss_output_name") or metadata.get("modelspec.title", "")
-    if title and title != "None":
-        return ("title", title)
-    return ("stem", "" if file.stem in _UNSUFFIXED else file.stem)
-
-
-def _adopt_the_nameless(
-    groups: dict[tuple[str, ...], list[_File]],
-) -> dict[tuple[str, ...], list[_File]]:
-    """A lone ``last.safetensors`` without metadata joins the only other nameless series."""
-    lone = groups.get(("stem", ""))
-    others = [key for key in groups if key[0] == "stem" and key[1]]
-    if lone is not None and len(others) == 1:
-        groups = {key: list(members) for key, members in groups.items() if key != ("stem", "")}
-        groups[others[0]] += lone
-    return groups
-
-
-def _name(members: Sequence[_File]) -> str:
+def _name(members: Sequence[SeriesFile]) -> str:
     for file in members:
         for key in ("ss_output_name", "modelspec.title"):
             title = file.header.metadata.get(key, "None")
             if title not in ("None", ""):
                 return clean(title)
-    return clean(mode(file.stem for file in members))
+    return clean(mode(file.run for file in members))
 
 
-def _series(members: list[_File], names: Counter[str], skipped: Sequence[str]) -> Series:
-    epochs = max((f.numbers["ss_num_epochs"] for f in members if "ss_num_epochs" in f.numbers),
-                 default=None)  # fmt: skip
+def _series(members: list[SeriesFile], names: Counter[str], skipped: Sequence[str]) -> Series:
+    epochs = max((f.numbers["epochs"] for f in members if "epochs" in f.numbers), default=None)
     highest = max((f.epoch for f in members if f.epoch is not None), default=0)
     last = _find_last(members, epochs)
     known = sorted({file.epoch for file in members if file.epoch})
-    if last is not None and last.epoch is None and len(known) > 1 and _spacing(known, None) == 1:
+    of_sd_scripts = all(f.place.trainer == _SD_SCRIPTS for f in members if f.place is not None)
+    guessed = any(file.guessed for file in members)
+    if (
+        last is not None and last.epoch is None and len(known) > 1
+        and of_sd_scripts and not guessed and _spacing(known, None) == 1
+    ):  # fmt: skip
         last.epoch = highest + 1  # a file for every epoch, and the last without its number
     ordered = sorted(members, key=lambda file: _order(file, last))
     name = _name(members)
     duplicates = dict(same_weights([file.header for file in ordered]))
-    warnings = [*skipped, *duplicates.values(), *_doubts(ordered, name, names, epochs)]
-    missing = []
-    if last is None and (epochs or len(ordered) > 1):
-        missing.append(f"{name}: the file of the last epoch is missing")
     kept = [file for file in ordered if file.path not in duplicates]
-    saved = sorted({f.epoch for f in kept if f.epoch is not None and not _is_step_save(f)})
-    gaps = _gaps(saved, epochs)
+    axis = _axis([file for file in kept if file is not last] or kept)
+    warnings = [*skipped, *duplicates.values(), *_doubts(ordered, name, names, epochs)]
+    warnings += _guesses(kept, name, last, axis)
+    missing = []
+    if last is None and of_sd_scripts and (epochs or (len(ordered) > 1 and not guessed)):
+        missing.append(f"{name}: the file of the last epoch is missing")
+    saved = sorted({f.epoch for f in kept if f.epoch is not None and not f.counts_steps})
+    gaps = _gaps(saved, epochs) if axis == "epoch" else ()
     if gaps:
         shown = ", ".join(map(str, gaps[:8])) + (" …" if len(gaps) > 8 else "")
         missing.append(f"{name}: no file for epoch {shown}")
     return Series(
         name,
         tuple(
-            SeriesCheckpoint(file.path, file.epoch, file.step, file.path.name, file is last)
+            SeriesCheckpoint(file.path, file.epoch, file.step, file.shown, file is last)
             for file in kept
         ),
         gaps,
         tuple(warnings + missing),
         epochs,
         tuple(missing),
+        axis,
+        guessed,
     )
 
 
-def _is_step_save(file: _File) -> bool:
-    return _STEP.match(file.path.stem) is not None
+def _axis(files: Sequence[SeriesFile]) -> Axis | None:
+    """Steps where a name counts them or no epoch is known, else epochs."""
+    if any(f.step is not None and (f.counts_steps or f.epoch is None) for f in files):
+        return "step"
+    return "epoch" if any(f.epoch is not None for f in files) else None
 
 
-def _find_last(members: Sequence[_File], epochs: int | None) -> _File | None:
-    """The file of the last epoch: by ``ss_epoch`` = ``ss_num_epochs``, else the unsuffixed one."""
-    done = [f for f in members if epochs and f.epoch == epochs and not _is_step_save(f)]
+def _find_last(members: Sequence[SeriesFile], epochs: int | None) -> SeriesFile | None:
+    """The file of the last epoch: by the recorded number of epochs, else the one whose name has no
+    number, if no other was saved after it.
+    """
+    done = [f for f in members if epochs and f.epoch == epochs and not f.counts_steps]
     if done:
         return max(done, key=lambda file: not file.suffixed)
-    plain_names = [file for file in members if not file.suffixed and not file.numbers]
-    return plain_names[0] if len(plain_names) == 1 and len(members) > 1 else None
+    plain = [f for f in members if not f.suffixed and not {"epoch", "epochs"} & f.numbers.keys()]
+    if len(plain) != 1 or len(members) < 2:
+        return None
+    latest = max((f.step for f in members if f.step is not None), default=0)
+    return plain[0] if plain[0].step is None or plain[0].step >= latest else None
 
 
-def _order(file: _File, last: _File | None) -> tuple[float, float, str, bool, bool, str]:
-    step = file.numbers.get("ss_steps")
+def _order(
+    file: SeriesFile, last: SeriesFile | None
+) -> tuple[float, float, str, bool, bool, str, str]:
+    step = file.numbers.get("step")
     unknown = float("inf")
     return (
         float(step) if step is not None else unknown if file is last else -1.0,
@@ -234,8 +200,31 @@ def _order(file: _File, last: _File | None) -> tuple[float, float, str, bool, bo
         "" if file.step is None else f"{file.step:020d}",
         file is last,
         not file.suffixed,
-        file.header.metadata.get("modelspec.date", "") or f"{file.path.stat().st_mtime:020.3f}",
+        file.header.metadata.get("modelspec.date", ""),
+        f"{file.path.stat().st_mtime:020.3f}",
     )
+
+
+def _guesses(
+    files: Sequence[SeriesFile], name: str, last: SeriesFile | None, axis: Axis | None
+) -> Iterator[str]:
+    """Say what of the order is a guess."""
+    if any(file.guessed for file in files):
+        shown = next(file.shown for file in files if file.guessed)
+        yield (
+            f"{name}: the number in {clean(shown)} is taken for its {axis}; "
+            "no metadata tells, so this is a guess"
+        )
+    keys = [_order(file, last) for file in files]
+    dated = Counter(key[:5] for key in keys)
+    timed = Counter(key[:6] for key in keys)
+    if any(count > 1 for count in timed.values()):
+        yield f"{name}: only the times of the files order some of them; names and metadata do not"
+    elif any(count > 1 for count in dated.values()):
+        yield f"{name}: only the dates in their metadata order some of the files"
+    mixed = {file.counts_steps for file in files if file.suffixed and not file.numbers}
+    if len(mixed) > 1:
+        yield f"{name}: some files count epochs and others steps, and nothing relates the two"
 
 
 def _spacing(saved: Sequence[int], epochs: int | None) -> int:
@@ -253,11 +242,11 @@ def _gaps(saved: Sequence[int], epochs: int | None) -> tuple[int, ...]:
 
 
 def _doubts(
-    files: Sequence[_File], name: str, names: Counter[str], epochs: int | None
+    files: Sequence[SeriesFile], name: str, names: Counter[str], epochs: int | None
 ) -> Iterator[str]:
     if names[name] > 1:
         yield f"{name}: {names[name]} training sessions carry this name; they are kept apart"
-    if len({f.numbers.get("ss_num_epochs", epochs) for f in files}) > 1:
+    if len({f.numbers.get("epochs", epochs) for f in files}) > 1:
         yield f"{name}: the files disagree on the number of epochs"
     if len({frozenset((i.name, i.shape) for i in f.header.tensors.values()) for f in files}) > 1:
         yield f"{name}: the files differ in modules or ranks; they may not be one run"
@@ -266,18 +255,18 @@ def _doubts(
 def describe_position(path: Path, metadata: Mapping[str, str]) -> str | None:
     """Say where a file stands in its run ("epoch 7 of 10, step 3549"), None where nothing tells.
 
-    Reads no other file: metadata first, then the file's own name.
+    Reads no other file: metadata first, then the name of the file or of its folder.
     """
-    found = {key: _number(metadata.get(f"ss_{key}")) for key in ("epoch", "num_epochs", "steps")}
-    if found["epoch"] is not None:
-        parts = [f"epoch {found['epoch']}"]
-        if found["num_epochs"] is not None:
-            parts[0] += f" of {found['num_epochs']}"
-        if found["steps"] is not None:
-            parts.append(f"step {found['steps']}")
-        return ", ".join(parts) + " (metadata)"
-    for pattern, word in ((_STEP, "step"), (_EPOCH, "epoch"), (_RENAMED, "epoch")):
-        match = pattern.match(path.stem)
-        if match:
-            return f"{word} {int(match[word])} (file name)"
-    return None
+    found = recorded_counts(metadata)
+    if found:
+        parts = []
+        if "epoch" in found:
+            parts.append(f"epoch {found['epoch']}")
+            if "epochs" in found:
+                parts[0] += f" of {found['epochs']}"
+        if "step" in found:
+            parts.append(f"step {found['step']}")
+        if parts:
+            return ", ".join(parts) + " (metadata)"
+    place, _ = place_of_path(path.absolute())
+    return f"{place.words} (file name)" if place is not None else None
