@@ -36,24 +36,24 @@ _GAP = r"[-_ .]?"
 _EPOCH_WORD = r"(?:epochs?|(?:(?<=[-_ .])|^)(?:ep|e))"
 _STEP_WORD = r"(?:(?<=[-_ .])|^)(?:steps?|iter(?:ations?)?)"
 
+_EPOCH = rf"(?P<run>.*?){_GAP}{_EPOCH_WORD}{_GAP}(?P<epoch>[0-9]{{1,6}})"
+_SAVED = rf"(?P<run>.*?)[-_ ]?{_WHEN}(?:-save|-training-sample)?"
+_NUMBERED = r"(?:checkpoint-)?epoch_(?P<epoch>[0-9]{8})-step_(?P<step>[0-9]{8})"
+_FOLDER = r"(?:checkpoint|global_step)[-_]?(?P<step>[0-9]{1,9})"
+
 PATTERNS: tuple[tuple[str, str], ...] = (
     ("sd-scripts or musubi-tuner", r"(?P<run>.*?)-step(?P<step>[0-9]{8})"),
     ("sd-scripts or musubi-tuner", r"(?P<run>.*?)-(?P<epoch>0[0-9]{5})"),
     ("ai-toolkit", r"(?P<run>.+)_(?P<step>0[0-9]{8})"),
-    ("OneTrainer",
-     rf"(?P<run>.*?)[-_ ]?{_WHEN}(?:-save|-training-sample)?-(?P<step>[0-9]{{1,9}})"
-     r"-(?P<epoch>[0-9]{1,6})-[0-9]{1,9}"),
-    ("invoke-training",
-     r"(?:(?P<run>.*?)[-_])??(?:checkpoint-)?epoch_(?P<epoch>[0-9]{8})-step_(?P<step>[0-9]{8})"),
-    ("diffusers, PEFT or SimpleTuner", r"(?P<run>)(?:checkpoint|global_step)[-_]?(?P<step>[0-9]{1,9})"),
-    ("a person",
-     rf"(?P<run>.*?){_GAP}{_EPOCH_WORD}{_GAP}(?P<epoch>[0-9]{{1,6}})[-_ .]"
-     rf"{_STEP_WORD}{_GAP}(?P<step>[0-9]{{1,9}})"),
-    ("a person", rf"(?P<run>.*?){_GAP}{_EPOCH_WORD}{_GAP}(?P<epoch>[0-9]{{1,6}})"),
+    ("OneTrainer", rf"{_SAVED}-(?P<step>[0-9]{{1,9}})-(?P<epoch>[0-9]{{1,6}})-[0-9]{{1,9}}"),
+    ("invoke-training", rf"(?:(?P<run>.*?)[-_])??{_NUMBERED}"),
+    ("diffusers, PEFT or SimpleTuner", rf"(?P<run>){_FOLDER}"),
+    ("a person", rf"{_EPOCH}[-_ .]{_STEP_WORD}{_GAP}(?P<step>[0-9]{{1,9}})"),
+    ("a person", _EPOCH),
     ("a person", rf"(?P<run>.*?){_GAP}{_STEP_WORD}{_GAP}(?P<step>[0-9]{{1,9}})"),
     ("a person", r"(?:(?P<run>.*?)[-_ .])?(?P<epoch>[0-9]{1,6})[-_ ]?(?:epochs?|ep)"),
     ("a person", r"(?:(?P<run>.*?)[-_ .])?(?P<step>[0-9]{1,9})[-_ ]?steps?"),
-)  # fmt: skip
+)
 """Who writes such names, and the pattern of the whole name, without its ending."""
 
 _COMPILED = [(who, re.compile(pattern, re.IGNORECASE | re.ASCII)) for who, pattern in PATTERNS]
