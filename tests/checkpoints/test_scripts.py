@@ -205,12 +205,12 @@ WORDS = st.one_of(FLAGS, st.sampled_from(
      "```", "=", ";", "&&", "1e999", "nan", "$(", "`x`", "#"]), st.text(max_size=6))  # fmt: skip
 
 
-@settings(max_examples=250, deadline=5000, suppress_health_check=SHARED_FOLDER)
+@settings(max_examples=250, deadline=None, suppress_health_check=SHARED_FOLDER)
 @given(st.lists(WORDS, max_size=60), st.sampled_from([".sh", ".md", ".txt"]))
 def test_fuzz_shell(tmp_path: Path, words: list[str], suffix: str) -> None:
     path = tmp_path / f"f{suffix}"
     path.write_bytes(" ".join(["python train_network.py", *words]).encode("utf-8", "replace"))
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         facts = read_script(path)
     except CheckpointError as error:
@@ -218,7 +218,7 @@ def test_fuzz_shell(tmp_path: Path, words: list[str], suffix: str) -> None:
     else:
         assert all(value is None or isinstance(value, (bool, int, float, str))
                    for value in facts.values.values())  # fmt: skip
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 TREES = st.recursive(
@@ -232,7 +232,7 @@ TREES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=250, deadline=5000, suppress_health_check=SHARED_FOLDER)
+@settings(max_examples=250, deadline=None, suppress_health_check=SHARED_FOLDER)
 @given(TREES)
 def test_fuzz_json_and_toml_trees(tmp_path: Path, tree: object) -> None:
     from loraeval.checkpoints import scripts

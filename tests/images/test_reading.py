@@ -135,7 +135,7 @@ def test_an_array_of_another_shape_or_type() -> None:
             picture_from_array(wrong, "x")
 
 
-@settings(max_examples=150, deadline=5000,
+@settings(max_examples=150, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(st.data())
 def test_no_bytes_do_more_than_raise_image_error(tmp_path: Path, data: st.DataObject) -> None:

@@ -20,7 +20,7 @@ def run_fuzz(repo: Path, tmp_path: Path, names: tuple[str, ...], seconds: str) -
                "--keep", str(tmp_path / "kept"), "--out", str(out)]  # fmt: skip
     for name in names:
         command += ["--target", name]
-    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=1200)
     rows = {row["target"]: row for row in json.loads(out.read_text())}
     assert done.returncode == 0, done.stderr
     assert set(rows) == set(names)

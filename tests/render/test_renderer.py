@@ -123,7 +123,7 @@ def test_a_cluster_that_is_not_there_is_named_at_once(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = address.format(closed=free.getsockname()[1])
-        begun = time.monotonic()
+        begun = time.monotonic()  # it waits rather than computes: CPU time would tell nothing
         with (
             Renderer(recipe, Store(tmp_path), devices="cpu", ray=address) as renderer,
             pytest.raises(RenderError, match="expected a running Ray cluster") as told,
@@ -131,7 +131,7 @@ def test_a_cluster_that_is_not_there_is_named_at_once(
             list(renderer.render([None], prompts, [1]))
     assert said in str(told.value)
     assert address in str(told.value)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 120
 
 
 @pytest.mark.slow

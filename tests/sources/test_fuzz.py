@@ -20,7 +20,7 @@ def test_no_input_breaks_a_reader(repo: Path, tmp_path: Path) -> None:
                "--keep", str(tmp_path / "kept"), "--out", str(out)]  # fmt: skip
     for name in OURS:
         command += ["--target", name]
-    result = subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, cwd=repo, capture_output=True, text=True, timeout=1200)
     rows = {row["target"]: row for row in json.loads(out.read_text())}
     assert result.returncode == 0, result.stderr
     assert set(rows) == set(OURS)
@@ -39,7 +39,10 @@ sys.path.insert(0, "tools")
 import fuzz, signal
 from loraeval.errors import PromptError
 signal.signal(signal.SIGALRM, fuzz._ring)
-fuzz.HANG_SECONDS = 0.2
+signal.signal(signal.SIGPROF, fuzz._ring)
+fuzz.HANG_SECONDS, fuzz.WAIT_SECONDS = 0.2, 60
+def busy():
+    while True: pass
 def raises(error):
     def call(): raise error
     return call
@@ -47,7 +50,10 @@ print(fuzz.judge(lambda: 1), fuzz.judge(raises(PromptError("x: no"))), sep="|")
 print(fuzz.judge(raises(PromptError("a\\nb"))))
 print(fuzz.judge(raises(ValueError("v"))))
 print(fuzz.judge(raises(RecursionError("r"))))
-print(fuzz.judge(lambda: time.sleep(2)))
+print(fuzz.judge(busy))
+print(fuzz.judge(lambda: time.sleep(0.4)))
+fuzz.WAIT_SECONDS = 0.3
+print(fuzz.judge(lambda: time.sleep(30)))
 """
     run = subprocess.run([sys.executable, "-c", code], cwd=repo, capture_output=True, text=True)
     lines = run.stdout.splitlines()
@@ -55,4 +61,6 @@ print(fuzz.judge(lambda: time.sleep(2)))
     assert "not one plain line" in lines[1]
     assert lines[2].startswith("ValueError: v")
     assert lines[3].startswith("RecursionError")
-    assert lines[4] == "more than 0.2 s"
+    assert lines[4].startswith("more than 0.2 s of CPU time")
+    assert lines[5] == "None", "what waits computes nothing: a busy machine must not fail an input"
+    assert lines[6].endswith("0.3 s by the clock")
