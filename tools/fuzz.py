@@ -6,9 +6,9 @@
 
 An input may be read, or refused with a LoraevalError of one line. Anything else is a failure: any
 other exception, a call of more than 5 s of CPU time (or a minute by the clock, whatever it waits
-for), more than 500 MB of memory. ``--seconds`` are CPU seconds too: a busy machine changes nothing. Each target runs in a process
-of its own; a failing input is kept in build/fuzz/ and the exit code is 1. The table of targets is
-tools/fuzz_targets.py.
+for), more than 500 MB of memory. ``--seconds`` are CPU seconds too: a busy machine changes nothing.
+Each target runs in a process of its own; a failing input is kept in build/fuzz/ and the exit code
+is 1. The table of targets is tools/fuzz_targets.py.
 """
 
 from __future__ import annotations
