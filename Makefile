@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 XDIST := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo demo-baseline demo-chart test test-all lint types unit clean real-scores real-baseline readme-chart
+.PHONY: install demo demo-baseline demo-chart test test-all lint types unit clean real-scores real-baseline readme-chart docs
 
 install: $(VENV)/installed
 
@@ -81,6 +81,10 @@ unit: install
 
 test-all: install lint types
 	$(BIN)/pytest $(XDIST)
+
+# The documentation site with the API page, in build/docs; a broken link is an error.
+docs: install
+	$(BIN)/python tools/build_docs.py
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
