@@ -13,7 +13,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 FILES = sorted(
     path.relative_to(SOURCE)
     for path in (SOURCE / "loraeval").rglob("*.py")
-    if re.search(r"^\s*>>> ", path.read_text(encoding="utf-8"), re.M)
+    if re.search(r"^\s*>>> ", path.read_text(encoding="utf-8"), re.MULTILINE)
 )
 
 

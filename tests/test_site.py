@@ -1,4 +1,4 @@
-"""The documentation site builds without a broken link, and its API page names all that is public."""
+"""The documentation site has no broken link, and its API page names all that is public."""
 
 from __future__ import annotations
 

@@ -108,9 +108,8 @@ def compare_parameters(runs: Sequence[Parameters]) -> ParameterComparison:
 
 
 def effective_differences(comparison: ParameterComparison) -> list[str]:
-    """Return one line per effective difference, most telling first: for a gate's failure.
-
-    >>> # ["resolution: 512x512 -> 1024x1024", ...]
+    """Return one line per effective difference, most telling first, for a gate's failure: such as
+    ``resolution: 512x512 -> 1024x1024``.
     """
     rows = {row.name: row for row in comparison.rows}
     return [
