@@ -20,6 +20,9 @@ Outcome = Literal["pass", "fail", "inconclusive", "stale"]
 Pairing = Literal["prompt+seed", "prompt", "unpaired"]
 """How candidate and baseline images were matched, strongest first."""
 
+Method = Literal["fixed", "sequential"]
+"""How a gate tests: once on a fixed set of images, or while they are rendered."""
+
 Family = Literal["sd15", "sdxl"]
 """Base-model family that a LoRA was trained on and that a pipeline belongs to."""
 
@@ -155,6 +158,8 @@ class Render:
     ``problem`` says why the file must not be opened (a link out of its folder, a broken row of a
     manifest); ``image`` is then the null device, and every metric is unscored for that reason.
     ``prompt_problem`` says why the caption could not be read; ``prompt`` has then no text.
+    ``step`` counts optimizer steps; ``strength`` is the LoRA strength asked for, before a prompt's
+    own override; both None where nothing tells.
     """
 
     image: Path
@@ -170,6 +175,8 @@ class Render:
     base_image: Path | None = None
     problem: str | None = None
     prompt_problem: str | None = None
+    step: int | None = None
+    strength: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +232,8 @@ class ScoreRow:
     ``scores`` maps metric name to number or None; ``details`` maps scorer name to what a person
     can act on, with ``reason`` where the number is None. ``versions`` maps metric name to metric
     version, ``encoder`` names the encoder and its weights hash, ``prompt_digest`` and ``recipe``
-    hold the digests that decide whether two rows may be compared.
+    hold the digests that decide whether two rows may be compared. ``step`` and ``strength`` as in
+    ``Render``.
     """
 
     image: str
@@ -240,6 +248,54 @@ class ScoreRow:
     encoder: str | None = None
     prompt_digest: str | None = None
     recipe: str | None = None
+    step: int | None = None
+    strength: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One checkpoint, as verdicts and reports know it: what is not known is None.
+
+    ``run`` is its training run, ``epoch`` counts completed epochs from 1 and ``step`` optimizer
+    steps. ``file`` names its file, with a folder before it where two files share the name;
+    ``sha256`` is that file's. ``strength`` is the LoRA strength of the images; ``beside`` names the
+    other LoRAs rendered with it, each ``FILE:STRENGTH``, in order.
+
+    >>> Checkpoint("run", 7).label, Checkpoint("run", step=1400).label
+    ('run epoch 7', 'run step 1400')
+    >>> Checkpoint("run", 7, file="run-000007.safetensors", strength=0.8).label
+    'run-000007.safetensors at strength 0.8'
+    """
+
+    run: str
+    epoch: int | None = None
+    step: int | None = None
+    file: str | None = None
+    sha256: str | None = None
+    strength: float | None = None
+    beside: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, item: Render | ScoreRow) -> Checkpoint:
+        """Return the checkpoint that an image or its scores belong to."""
+        file = item.checkpoint
+        if file is not None:
+            file = file.replace("\\", "/").rsplit("/", 1)[-1]
+        return cls(item.run, item.epoch, item.step, file, strength=item.strength)
+
+    @property
+    def label(self) -> str:
+        """How people are told of it: its file's name, else its run with epoch or step."""
+        name = self.run
+        if self.file is not None:
+            name = self.file
+        elif self.epoch is not None:
+            name += f" epoch {self.epoch}"
+        elif self.step is not None:
+            name += f" step {self.step}"
+        if self.strength not in (None, 1.0):
+            name += f" at strength {self.strength:g}"
+        return " with ".join([name, *self.beside])
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,13 +325,20 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate says of one checkpoint."""
+    """What the gate says of one checkpoint.
 
-    checkpoint: str
+    ``method`` is the test it was gated by: ``sequential`` (images rendered until it decides, at
+    most ``planned``) or ``fixed`` (all images that were there). ``images`` is how many it saw.
+    """
+
+    checkpoint: Checkpoint
     baseline: str
     outcome: Outcome
     comparisons: tuple[Comparison, ...]
     reason: str
+    method: Method = "fixed"
+    images: int = 0
+    planned: int | None = None
 
     @property
     def exit_code(self) -> int:

@@ -1,7 +1,8 @@
 """Scores files: JSON Lines, one image a line, numbers in [0, 1] or null.
 
 A line is ``{"image","run","checkpoint","epoch","prompt_id","seed","scores","details"}`` and the
-digests of ``ScoreRow`` that decide comparability. Files are written whole or not at all.
+digests of ``ScoreRow`` that decide comparability; ``step`` and ``strength`` stand in it where they
+are known. Files are written whole or not at all.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ MAX_NAME = 1000
 MAX_NUMBER = 2**64
 """Largest epoch or seed."""
 
+MAX_STRENGTH = 100.0
+"""Largest LoRA strength, of either sign."""
+
 MAX_METRICS = 300
 """Metrics of a file at most: loraeval's own are some twenty, and every one is a column of a table
 and a row of a chart."""
@@ -36,8 +40,15 @@ _REQUIRED = ("image", "run", "prompt_id", "scores")
 
 
 def row_to_json(row: ScoreRow) -> str:
-    """Return ``row`` as one line of JSON without the line break; keys in the record's order."""
-    return json.dumps(asdict(row), ensure_ascii=False, allow_nan=False)
+    """Return ``row`` as one line of JSON without the line break; keys in the record's order.
+
+    What came after the first release (``step``, ``strength``) is left out where it is None.
+    """
+    data = asdict(row)
+    for name in ("step", "strength"):
+        if data[name] is None:
+            del data[name]
+    return json.dumps(data, ensure_ascii=False, allow_nan=False)
 
 
 def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
@@ -128,10 +139,13 @@ def _check_shown(data: dict[str, Any], where: str) -> None:
             raise ScoresError(
                 f"{where}: {text!r:.200} is not a name of at most {MAX_NAME} printable characters"
             )
-    for name in ("epoch", "seed"):
+    for name in ("epoch", "seed", "step"):
         number = data.get(name)
         if number is not None and not -MAX_NUMBER <= number <= MAX_NUMBER:
             raise ScoresError(f"{where}: {name} is out of range")
+    strength = data.get("strength")
+    if strength is not None and not -MAX_STRENGTH <= strength <= MAX_STRENGTH:
+        raise ScoresError(f"{where}: strength is out of range")
 
 
 _SHOWN = ("image", "run", "checkpoint", "prompt_id", "encoder", "prompt_digest", "recipe")
@@ -148,4 +162,6 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "encoder": _OPTIONAL_TEXT,
     "prompt_digest": _OPTIONAL_TEXT,
     "recipe": _OPTIONAL_TEXT,
+    "step": (int, type(None)),
+    "strength": (int, float, type(None)),
 }

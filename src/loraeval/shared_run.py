@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from loraeval.errors import LoraevalError, UsageError
-from loraeval.records import Comparison, Verdict
+from loraeval.evaluation.stored_run import checkpoint_from_json, checkpoint_to_json
+from loraeval.records import Checkpoint, Comparison, Verdict
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
@@ -126,8 +127,9 @@ class SharedRun:
 
         names = self.checkpoint_names()
         runs = [self.run(name) for name in names]
-        paths = {name: path for name, path in self._checkpoint_paths().items() if path.is_file()}
-        return write_run_report(folder, runs, self._make_setup().baseline, checkpoints=paths)
+        paths = self._checkpoint_paths().values()
+        files = {r.checkpoint: p for r, p in zip(runs, paths, strict=True) if p.is_file()}
+        return write_run_report(folder, runs, self._make_setup().baseline, checkpoints=files)
 
     def trained_otherwise(self, verdicts: Sequence[Verdict]) -> list[str]:
         """Return a line for each parameter in which a failed checkpoint was trained otherwise than
@@ -137,11 +139,12 @@ class SharedRun:
 
         try:
             paths = self._checkpoint_paths()
-            files = {name: path for name, path in paths.items() if path.is_file()}
+            named = {v.checkpoint: paths.get(v.checkpoint.file or "") for v in verdicts}
+            files = {item: p for item, p in named.items() if p is not None and p.is_file()}
             found = failed_differences(verdicts, self.baseline(), files)
         except LoraevalError:
             return []  # the items said it; a summary adds no second error
-        return [f"{name} trained otherwise: {s}" for name, said in found.items() for s in said]
+        return [f"{c.label} trained otherwise: {s}" for c, said in found.items() for s in said]
 
     def close(self) -> None:
         """Remove the session's folder."""
@@ -176,7 +179,8 @@ class SharedRun:
     def _compute(self, checkpoint: str) -> GateRun:
         from loraeval.evaluation.gate_run import gate_checkpoint
 
-        return gate_checkpoint(self._checkpoint_paths()[checkpoint], self._make_setup())
+        path = self._checkpoint_paths()[checkpoint]
+        return gate_checkpoint(path, self._make_setup(), checkpoint)
 
     def _make_setup(self) -> GateSetup:
         if self._setup is None:
@@ -227,11 +231,14 @@ def _properties(
     """Return the item's numbers as plain types: JUnit properties, and JSON for the summary."""
     facts: dict[str, Any] = asdict(comparison)
     numbers = ("estimate", "low", "high", "margin", "n", "baseline_mean", "candidate_mean")
-    names = {"checkpoint": verdict.checkpoint, "baseline": verdict.baseline, "place": place}
-    whole = {**names, **facts}
+    facts |= {
+        "checkpoint": checkpoint_to_json(verdict.checkpoint),
+        "baseline": verdict.baseline,
+        "place": place,
+    }
     pairs = [(f"loraeval.{key}", facts[key]) for key in numbers if facts[key] is not None]
     return (
-        ("loraeval", json.dumps(whole, allow_nan=False)),
+        ("loraeval", json.dumps(facts, allow_nan=False)),
         ("loraeval.outcome", str(comparison.outcome)),
         *((name, value if isinstance(value, int) else float(value)) for name, value in pairs),
     )
@@ -239,14 +246,16 @@ def _properties(
 
 def read_verdicts(texts: Sequence[str]) -> list[Verdict]:
     """Return the verdicts that the items' JSON texts add up to, one a checkpoint, sorted."""
-    grouped: dict[tuple[str, str], list[Comparison]] = {}
+    grouped: dict[tuple[Checkpoint, str], list[Comparison]] = {}
     for facts in sorted(map(json.loads, texts), key=lambda facts: facts["place"]):
-        key = (facts.pop("checkpoint"), facts.pop("baseline"))
+        key = (checkpoint_from_json(facts.pop("checkpoint")), facts.pop("baseline"))
         del facts["place"]
         grouped.setdefault(key, []).append(Comparison(**facts))
     return [
         Verdict(checkpoint, baseline, _overall(comparisons), tuple(comparisons), "")
-        for (checkpoint, baseline), comparisons in sorted(grouped.items())
+        for (checkpoint, baseline), comparisons in sorted(
+            grouped.items(), key=lambda item: item[0][0].label
+        )
     ]
 
 

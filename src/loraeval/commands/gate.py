@@ -11,7 +11,7 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +110,9 @@ def _margin(text: str) -> tuple[str, float]:
 
 
 def _report(verdicts: Sequence[Verdict], code: int) -> dict[str, Any]:
-    return {"exit_code": code, "verdicts": [_finite(asdict(verdict)) for verdict in verdicts]}
+    from loraeval.evaluation.stored_run import verdict_to_json
+
+    return {"exit_code": code, "verdicts": [_finite(verdict_to_json(v)) for v in verdicts]}
 
 
 def _finite(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
-    from loraeval.records import ScoreRow, Verdict
+    from loraeval.records import Checkpoint, ScoreRow, Verdict
     from loraeval.report.data import RunReport
 
 
@@ -145,8 +145,8 @@ def _verdicts(rows: Sequence[ScoreRow], baseline: Baseline | None) -> tuple[Verd
     return tuple(gate_rows(baseline, in_epoch_order(rows), GateOptions()))
 
 
-def _files(texts: Sequence[str], verdicts: Sequence[Verdict]) -> dict[str, Path]:
-    """Return the file of each gated checkpoint that ``texts`` name, by the verdict's name.
+def _files(texts: Sequence[str], verdicts: Sequence[Verdict]) -> dict[Checkpoint, Path]:
+    """Return the file of each gated checkpoint that ``texts`` name.
 
     Raises ``UsageError`` where none of the files belongs to the scores.
     """
@@ -156,15 +156,15 @@ def _files(texts: Sequence[str], verdicts: Sequence[Verdict]) -> dict[str, Path]
     if not texts:
         return {}
     paths = expand_all(texts, Path.cwd())
-    found: dict[str, Path] = {}
+    found: dict[Checkpoint, Path] = {}
     for verdict in verdicts:
-        run, _, epoch = verdict.checkpoint.partition(" epoch ")
-        numbered = [f"{run}-{int(epoch):06d}.safetensors"] if epoch.isdecimal() else []
-        for name in (verdict.checkpoint, *numbered, f"{run}.safetensors"):
+        item = verdict.checkpoint
+        numbered = [] if item.epoch is None else [f"{item.run}-{item.epoch:06d}.safetensors"]
+        for name in (item.file, *numbered, f"{item.run}.safetensors"):
             if name in paths:
-                found.setdefault(verdict.checkpoint, paths[name])
+                found.setdefault(item, paths[name])
     if not found:
-        wanted = ", ".join(v.checkpoint for v in verdicts[:4]) or "none: name a --baseline"
+        wanted = ", ".join(v.checkpoint.label for v in verdicts[:4]) or "none: name a --baseline"
         raise UsageError(
             f"--checkpoint: expected files of the gated checkpoints ({wanted}), "
             f"found {', '.join(list(paths)[:4])}"

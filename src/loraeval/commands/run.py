@@ -88,17 +88,18 @@ def _gate(args: argparse.Namespace, paths: dict[str, Path], baseline: Baseline) 
         setup = GateSetup(baseline, panel, options, renderer=renderer, prompts=prompts)
         if args.choose_epoch:
             paths = _choose(paths, setup)
-        runs = [gate_checkpoint(path, setup) for path in paths.values()]
+        runs = [gate_checkpoint(path, setup, name) for name, path in paths.items()]
         recipe = renderer.recipe
+    files = {item.checkpoint: path for item, path in zip(runs, paths.values(), strict=True)}
     rows = [row for gated in runs for row in gated.rows]
     page = write_run_report(
-        args.out, runs, baseline, checkpoints=paths, prompts=prompts, recipe=recipe
+        args.out, runs, baseline, checkpoints=files, prompts=prompts, recipe=recipe
     )
     charts = charts_of(args.out, rows, baseline)
     print(verdict_table([gated.verdict for gated in runs]))
     for gated in runs:
         if gated.verdict.outcome == "fail":
-            for sentence in training_differences(baseline, paths[gated.checkpoint]):
+            for sentence in training_differences(baseline, files[gated.checkpoint]):
                 print(f"  trained otherwise: {sentence}")
     if charts is not None:
         print(f"chart: {charts[0]}")

@@ -30,7 +30,7 @@ from loraeval.commands.options import (
 if TYPE_CHECKING:
     from loraeval.evaluation.gate_run import GateRun
     from loraeval.gate.epochs import EpochSelection
-    from loraeval.records import Verdict
+    from loraeval.records import Checkpoint, Verdict
 
 Gate = Callable[[Path], "GateRun"]
 Choose = Callable[[Sequence["GateRun"]], "EpochSelection | None"]
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
             renderer = stack.enter_context(make_renderer(choice, recipe))
             setup = GateSetup(baseline, panel, options, renderer=renderer, prompts=prompts)
 
-        def report(runs: Sequence[GateRun], paths: Mapping[str, Path]) -> None:
+        def report(runs: Sequence[GateRun], paths: Mapping[Checkpoint, Path]) -> None:
             page = write_run_report(
                 out, runs, baseline, checkpoints=paths, prompts=prompts, recipe=recipe
             )
@@ -176,7 +176,7 @@ class Watch:
     folder: Path
     gate: Gate
     choose: Choose
-    report: Callable[[Sequence[GateRun], Mapping[str, Path]], None]
+    report: Callable[[Sequence[GateRun], Mapping[Checkpoint, Path]], None]
     patience: int = 2
     say: Callable[[str], None] = lambda text: print(text, flush=True)
     sleep: Callable[[float], None] = time.sleep
@@ -204,8 +204,8 @@ class Watch:
             self.say(f"{path.name}: new, gating it")
             run = self.gate(path)
             self.runs[path] = run
-            self.say(f"{run.verdict.outcome.upper()} {run.checkpoint}: {run.verdict.reason}")
-            self.report(list(self.runs.values()), {p.name: p for p in self.runs})
+            self.say(f"{run.verdict.outcome.upper()} {run.checkpoint.label}: {run.verdict.reason}")
+            self.report(list(self.runs.values()), {r.checkpoint: p for p, r in self.runs.items()})
             selection = self.choose(list(self.runs.values()))
             sentence = stop_sentence(selection, self._epochs(), self.patience)
             if sentence is not None:

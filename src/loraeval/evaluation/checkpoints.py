@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from loraeval.errors import CheckpointError
+from loraeval.outside.text import distinct_tails
 
 
 def expand(text: str, here: Path, *, found: bool = False) -> list[Path]:
@@ -73,12 +74,9 @@ def doubts(texts: Sequence[str], here: Path) -> list[str]:
 def expand_all(texts: Sequence[str], here: Path, *, found: bool = False) -> dict[str, Path]:
     """Return every checkpoint named by ``texts``, by its name, in order, none twice.
 
-    A name is the file's; where two files share it, its folder stands before it.
+    A name is the file's; where two files share it, the folders that tell them apart stand before
+    it.
     """
     paths = [path for text in texts for path in expand(text, here, found=found)]
     unique = list(dict.fromkeys(path.resolve() for path in paths))
-    names = [path.name for path in unique]
-    return {
-        path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}": path
-        for path in unique
-    }
+    return dict(zip(distinct_tails([path.as_posix() for path in unique]), unique, strict=True))

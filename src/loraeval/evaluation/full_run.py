@@ -17,12 +17,12 @@ from loraeval.records import PromptSet, Render, ScoreRow
 from loraeval.scores_file import write_scores
 
 if TYPE_CHECKING:
-    from loraeval.render.renderer import Renderer
+    from loraeval.evaluation.engine import Engine
     from loraeval.scorers.panel import Panel
 
 
 def render_and_score(
-    renderer: Renderer,
+    renderer: Engine,
     panel: Panel,
     checkpoints: Sequence[Path],
     prompts: PromptSet,
@@ -121,4 +121,6 @@ def manifest_row(render: Render) -> dict[str, object]:
         "width": render.width,
         "height": render.height,
         "recipe": render.recipe,
+        "step": render.step,
+        "strength": render.strength,
     }

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loraeval.errors import BaselineError, ScoresError, UsageError
-from loraeval.records import Prompt, PromptSet, Render, ScoreRow, Verdict
+from loraeval.records import Checkpoint, Prompt, PromptSet, Render, ScoreRow, Verdict
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
+    from loraeval.evaluation.engine import Engine
     from loraeval.gate import GateOptions
-    from loraeval.render.renderer import Renderer
     from loraeval.scorers.panel import Panel
 
 EFFECT_PAIRS = 2
@@ -34,7 +34,7 @@ class GateSetup:
     panel: Panel
     options: GateOptions
     found: tuple[Render, ...] | None = None
-    renderer: Renderer | None = None
+    renderer: Engine | None = None
     prompts: PromptSet | None = None
     chunk: int = 8
 
@@ -43,36 +43,43 @@ class GateSetup:
 class GateRun:
     """A gated checkpoint: verdict and what it rests on; ``images[i]`` belongs to ``rows[i]``."""
 
-    checkpoint: str
     verdict: Verdict
     rows: tuple[ScoreRow, ...]
     images: tuple[Path, ...]
     note: str = ""
 
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What was gated."""
+        return self.verdict.checkpoint
 
-def gate_checkpoint(checkpoint: Path, setup: GateSetup) -> GateRun:
-    """Gate ``checkpoint`` against the setup's baseline.
+
+def gate_checkpoint(checkpoint: Path, setup: GateSetup, name: str | None = None) -> GateRun:
+    """Gate ``checkpoint`` against the setup's baseline; ``name`` tells it from others of its file
+    name.
 
     Raises ``LoraevalError`` where it cannot be gated at all: no images of it among the found ones,
     a file that cannot be loaded, a stale baseline.
     """
+    name = name or checkpoint.name
     if setup.found is not None:
-        return _gate_found(checkpoint.name, setup, setup.found)
+        return _gate_found(checkpoint.name, name, setup, setup.found)
     if setup.renderer is None or setup.prompts is None:
         raise UsageError(
             f"{checkpoint.name}: expected a base model to render with (--base-model, "
             "--lora-base-model) or images that exist already (--lora-renders); found neither"
         )
-    return _gate_rendered(checkpoint, setup, setup.renderer, setup.prompts)
+    return _gate_rendered(checkpoint, name, setup, setup.renderer, setup.prompts)
 
 
-def _gate_found(name: str, setup: GateSetup, found: Sequence[Render]) -> GateRun:
+def _gate_found(file: str, name: str, setup: GateSetup, found: Sequence[Render]) -> GateRun:
     from loraeval.gate import gate_rows
 
-    renders = renders_of(name, found)
+    renders = renders_of(file, found)
     rows = tuple(setup.panel.score(renders))
-    (verdict,) = gate_rows(setup.baseline, rows, setup.options, checkpoint=name)
-    return GateRun(name, verdict, rows, tuple(render.image for render in renders))
+    gated = replace(Checkpoint.of(renders[0]), file=name)
+    (verdict,) = gate_rows(setup.baseline, rows, setup.options, checkpoint=gated)
+    return GateRun(verdict, rows, tuple(render.image for render in renders))
 
 
 _EPOCH = re.compile(r"^(?P<run>.+?)-(?P<epoch>\d{6})$")
@@ -118,10 +125,11 @@ def renders_of(name: str, found: Sequence[Render]) -> list[Render]:
 
 
 def _gate_rendered(
-    checkpoint: Path, setup: GateSetup, renderer: Renderer, prompts: PromptSet
+    checkpoint: Path, name: str, setup: GateSetup, renderer: Engine, prompts: PromptSet
 ) -> GateRun:
     from loraeval.gate import SequentialGate
 
+    (gated,) = renderer.describe([checkpoint])
     gate = SequentialGate(setup.baseline, setup.options)
     order = jobs_of(gate.order(), prompts, setup.baseline.name)
     bases = {
@@ -140,8 +148,7 @@ def _gate_rendered(
                 rows.append(row)
                 gate.add(row)
     return GateRun(
-        checkpoint.name,
-        gate.final(checkpoint=checkpoint.name),
+        gate.final(checkpoint=replace(gated, file=name)),
         tuple(rows),
         tuple(render.image for render in renders),
         note=f"{len(rows)} of {len(order)} images rendered",

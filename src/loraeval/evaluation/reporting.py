@@ -11,7 +11,7 @@ from loraeval.errors import LoraevalError, MissingExtraError, ScoresError
 from loraeval.evaluation.gate_run import GateRun
 from loraeval.evaluation.stored_run import verdict_to_json
 from loraeval.outside.files import write_text_atomically
-from loraeval.records import ScoreRow
+from loraeval.records import Checkpoint, ScoreRow
 from loraeval.scores_file import write_scores
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ def write_run_report(
     runs: Sequence[GateRun],
     baseline: Baseline,
     *,
-    checkpoints: Mapping[str, Path] | None = None,
+    checkpoints: Mapping[Checkpoint, Path] | None = None,
     prompts: PromptSet | None = None,
     recipe: Recipe | None = None,
 ) -> Path:
     """Write ``scores.jsonl``, ``verdicts.json`` and the report of ``runs`` into ``folder``.
 
-    Returns the page ``folder/index.html``. ``checkpoints`` maps a run's checkpoint name to its
+    Returns the page ``folder/index.html``. ``checkpoints`` maps a run's checkpoint to its
     file, so that the report can compare training parameters with the baseline's.
     """
     from loraeval.report.html import write_report
@@ -51,7 +51,7 @@ def report_of(
     runs: Sequence[GateRun],
     rows: tuple[ScoreRow, ...],
     baseline: Baseline,
-    checkpoints: Mapping[str, Path],
+    checkpoints: Mapping[Checkpoint, Path],
     prompts: PromptSet | None,
     recipe: Recipe | None,
 ) -> RunReport:
@@ -60,7 +60,7 @@ def report_of(
 
     from loraeval.report.data import RunReport
 
-    names = sorted({row.run for row in rows}) or [run.checkpoint for run in runs]
+    names = sorted({row.run for row in rows}) or [run.checkpoint.label for run in runs]
     return RunReport(
         title=", ".join(names[:4]) + (" …" if len(names) > 4 else ""),
         rows=rows,
@@ -145,19 +145,19 @@ def training_differences(baseline: Baseline, checkpoint: Path) -> list[str]:
 
 
 def failed_differences(
-    verdicts: Sequence[Verdict], baseline: Baseline, checkpoints: Mapping[str, Path]
-) -> dict[str, tuple[str, ...]]:
+    verdicts: Sequence[Verdict], baseline: Baseline, checkpoints: Mapping[Checkpoint, Path]
+) -> dict[Checkpoint, tuple[str, ...]]:
     """Return ``training_differences`` of each checkpoint that failed and whose file is there."""
     failed = [v.checkpoint for v in verdicts if v.outcome == "fail"]
     return {
-        name: tuple(training_differences(baseline, checkpoints[name]))
-        for name in failed
-        if name in checkpoints
+        item: tuple(training_differences(baseline, checkpoints[item]))
+        for item in failed
+        if item in checkpoints
     }
 
 
 def parameters_html(
-    verdicts: Sequence[Verdict], baseline: Baseline, checkpoints: Mapping[str, Path]
+    verdicts: Sequence[Verdict], baseline: Baseline, checkpoints: Mapping[Checkpoint, Path]
 ) -> str | None:
     """Return the differences in training parameters as escaped HTML, where both are known.
 
@@ -166,20 +166,22 @@ def parameters_html(
     from loraeval.checkpoints.show import parameters_html as render
 
     failed = [v.checkpoint for v in verdicts if v.outcome == "fail"]
-    for name in [*failed, *checkpoints]:
+    for item in [*failed, *checkpoints]:
         comparison = (
-            compared_parameters(baseline, checkpoints[name]) if name in checkpoints else None
+            compared_parameters(baseline, checkpoints[item]) if item in checkpoints else None
         )
         if comparison is not None:
             return render(comparison)
     return None
 
 
-def _hashes(checkpoints: Mapping[str, Path], baseline: Baseline) -> dict[str, str]:
+def _hashes(checkpoints: Mapping[Checkpoint, Path], baseline: Baseline) -> dict[str, str]:
     from loraeval.checkpoints.header import file_sha256
 
     hashes: dict[str, Any] = {
-        name: file_sha256(path) for name, path in checkpoints.items() if path.is_file()
+        item.label: item.sha256 or file_sha256(path)
+        for item, path in checkpoints.items()
+        if path.is_file()
     }
     hashes["prompt set"] = baseline.prompt_digest
     hashes["recipe"] = baseline.recipe_digest

@@ -9,21 +9,38 @@ from typing import Any
 
 from loraeval.evaluation.gate_run import GateRun
 from loraeval.outside.files import write_text_atomically
-from loraeval.records import Comparison, Verdict
+from loraeval.records import Checkpoint, Comparison, Verdict
 from loraeval.scores_file import read_scores, write_scores
 
 VERDICT, SCORES = "verdict.json", "scores.jsonl"
 
 
 def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
-    """Return ``verdict`` as plain JSON values."""
-    return asdict(verdict)
+    """Return ``verdict`` as plain JSON values; its checkpoint says also how people call it."""
+    data = asdict(verdict)
+    data["checkpoint"] = checkpoint_to_json(verdict.checkpoint)
+    return data
+
+
+def checkpoint_to_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return ``checkpoint`` as plain JSON values, its label among them for whoever reads them."""
+    return {"label": checkpoint.label, **asdict(checkpoint)}
+
+
+def checkpoint_from_json(data: dict[str, Any] | str) -> Checkpoint:
+    """Return the checkpoint that ``checkpoint_to_json`` wrote, or the name that stood there."""
+    if isinstance(data, str):
+        file = data if data.endswith(".safetensors") else None
+        return Checkpoint(data.removesuffix(".safetensors"), file=file)
+    facts = {name: value for name, value in data.items() if name != "label"}
+    return Checkpoint(**{**facts, "beside": tuple(facts.get("beside", ()))})
 
 
 def verdict_from_json(data: dict[str, Any]) -> Verdict:
     """Return the verdict that ``verdict_to_json`` wrote."""
     comparisons = tuple(Comparison(**item) for item in data["comparisons"])
-    return Verdict(**{**data, "comparisons": comparisons})
+    checkpoint = checkpoint_from_json(data["checkpoint"])
+    return Verdict(**{**data, "checkpoint": checkpoint, "comparisons": comparisons})
 
 
 def write_run(folder: Path, run: GateRun) -> None:
@@ -31,7 +48,6 @@ def write_run(folder: Path, run: GateRun) -> None:
     (``is_stored``), and what a killed writer left is written anew.
     """
     facts = {
-        "checkpoint": run.checkpoint,
         "verdict": verdict_to_json(run.verdict),
         "images": [str(path) for path in run.images],
         "note": run.note,
@@ -54,7 +70,6 @@ def read_run(folder: Path) -> GateRun:
     facts = json.loads((folder / VERDICT).read_text(encoding="utf-8"))
     scores = folder / SCORES
     return GateRun(
-        checkpoint=facts["checkpoint"],
         verdict=verdict_from_json(facts["verdict"]),
         rows=tuple(read_scores(scores)) if scores.exists() else (),
         images=tuple(Path(path) for path in facts["images"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import stdtrit
@@ -16,7 +17,8 @@ from loraeval.gate.matching import BaselineIndex, Matched
 from loraeval.gate.options import GateOptions
 from loraeval.gate.sample import estimate_fixed, images_to_decide
 from loraeval.gate.sentences import comparison_reason, images, verdict_reason
-from loraeval.records import Comparison, Outcome, ScoreRow, Verdict
+from loraeval.outside.text import distinct_tails
+from loraeval.records import Checkpoint, Comparison, Outcome, ScoreRow, Verdict
 
 FEWEST_TO_PASS = 4
 """Images below which nothing passes, however well they score: rare faults need a chance to show."""
@@ -27,12 +29,13 @@ def gate_rows(
     rows: Iterable[ScoreRow],
     options: GateOptions | None = None,
     *,
-    checkpoint: str | None = None,
+    checkpoint: Checkpoint | None = None,
     profile: Profile | None = None,
 ) -> list[Verdict]:
-    """Return one verdict per checkpoint (run and epoch) in ``rows``, in order of appearance.
+    """Return one verdict per checkpoint (run, epoch or step, strength) in ``rows``, in order of
+    appearance.
 
-    With ``checkpoint`` all rows are one checkpoint of that name. Rows that must not be compared
+    With ``checkpoint`` all rows are of that one. Rows that must not be compared
     give a verdict ``stale`` with the reason. An image that is given twice counts once, as a copy
     is no further evidence. Raises ``ScoresError`` where there are no rows, and for an image with
     two different scores.
@@ -40,22 +43,31 @@ def gate_rows(
     options = options or GateOptions()
     groups: dict[tuple[object, ...], list[ScoreRow]] = {}
     for row in rows:
-        key = () if checkpoint is not None else (row.checkpoint, row.run, row.epoch)
-        groups.setdefault(key, []).append(row)
+        key = (row.checkpoint, row.run, row.epoch, row.step, row.strength)
+        groups.setdefault(key if checkpoint is None else (), []).append(row)
     groups = {key: _each_once(members) for key, members in groups.items()}
     if not groups:
         check_comparable(baseline, [])
+    named = [checkpoint] if checkpoint is not None else _named([g[0] for g in groups.values()])
     index = BaselineIndex(baseline)
     found = []
-    for members in groups.values():
-        name = checkpoint or checkpoint_name(members[0])
+    for item, members in zip(named, groups.values(), strict=True):
         try:
             check_comparable(baseline, members, profile)
         except StaleError as error:
-            found.append(stale_verdict(name, baseline, str(error)))
+            found.append(stale_verdict(item, baseline, str(error), images=len(members)))
             continue
-        found.append(_gate_group(name, index, members, options))
+        found.append(_gate_group(item, index, members, options))
     return found
+
+
+def _named(rows: Sequence[ScoreRow]) -> list[Checkpoint]:
+    """Return the checkpoint of each row; files of one name in several folders are told apart."""
+    tails = iter(distinct_tails([row.checkpoint for row in rows if row.checkpoint is not None]))
+    return [
+        replace(Checkpoint.of(row), file=None if row.checkpoint is None else next(tails))
+        for row in rows
+    ]
 
 
 def _each_once(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
@@ -64,26 +76,21 @@ def _each_once(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
         first = seen.setdefault((row.run, row.epoch, row.image), row)
         if first.scores != row.scores:
             raise ScoresError(
-                f"{row.image} of {checkpoint_name(row)} is given twice with different scores; "
+                f"{row.image} of {Checkpoint.of(row).label} is given twice with different scores; "
                 "give each image once"
             )
     return list(seen.values())
 
 
-def checkpoint_name(row: ScoreRow) -> str:
-    """Return how a row's checkpoint is called in verdicts."""
-    if row.checkpoint is not None:
-        return row.checkpoint.replace("\\", "/").rsplit("/", 1)[-1]
-    return row.run if row.epoch is None else f"{row.run} epoch {row.epoch}"
-
-
-def stale_verdict(checkpoint: str, baseline: Baseline, reason: str) -> Verdict:
+def stale_verdict(
+    checkpoint: Checkpoint, baseline: Baseline, reason: str, images: int = 0
+) -> Verdict:
     """Return the verdict for what must not be compared."""
     comparisons = tuple(
         Comparison(metric, "stale", reason, baseline.margins.get(metric, 0.0), 0)
         for metric in baseline.profile.gated
     )
-    return Verdict(checkpoint, baseline.name, "stale", comparisons, reason)
+    return Verdict(checkpoint, baseline.name, "stale", comparisons, reason, images=images)
 
 
 def overall(comparisons: Sequence[Comparison]) -> Outcome:
@@ -111,16 +118,17 @@ def failing(metric: str, margin: float, n: int, reason: str) -> Comparison:
 
 
 def _gate_group(
-    name: str, index: BaselineIndex, rows: Sequence[ScoreRow], options: GateOptions
+    checkpoint: Checkpoint, index: BaselineIndex, rows: Sequence[ScoreRow], options: GateOptions
 ) -> Verdict:
-    baseline = index.baseline
+    baseline, seen = index.baseline, len(rows)
     idle = no_effect_reason(rows)
     if idle is not None:
         comparisons = [
             failing(metric, baseline.margins.get(metric, 0.0), len(rows), idle)
             for metric in baseline.profile.gated
         ]
-        return Verdict(name, baseline.name, "fail", tuple(comparisons), idle)
+        fallen = tuple(comparisons)
+        return Verdict(checkpoint, baseline.name, "fail", fallen, idle, images=seen)
     healthy = [row for row in rows if not is_fault(row)]
     pairing = index.pairing(rows)
     comparisons = []
@@ -139,7 +147,7 @@ def _gate_group(
         comparisons.append(health_comparison(baseline, rows))
     outcome = overall(comparisons)
     reason = verdict_reason(outcome, comparisons, baseline.name)
-    return Verdict(name, baseline.name, outcome, tuple(comparisons), reason)
+    return Verdict(checkpoint, baseline.name, outcome, tuple(comparisons), reason, images=seen)
 
 
 def compare(

@@ -64,6 +64,13 @@ def comparison_reason(
     )
 
 
+def stopped_early(seen: int, planned: int | None) -> str:
+    """Return what a verdict's reason adds where fewer images were rendered than ``planned``."""
+    if planned is None or seen >= planned:
+        return ""
+    return f" (after {seen} of {images(planned)}, {1 - seen / planned:.0%} not rendered)"
+
+
 def verdict_reason(outcome: Outcome, comparisons: Sequence[Comparison], baseline: str) -> str:
     """Return the one line for the whole gate."""
     if outcome == "pass":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from loraeval.gate.estimate import paired_residuals
 from loraeval.gate.faults import health_comparison, no_effect_reason
 from loraeval.gate.fixed import (
     FEWEST_TO_PASS,
-    checkpoint_name,
     failing,
     margin_of,
     missing_reason,
@@ -27,8 +26,8 @@ from loraeval.gate.looks import FEWEST_CLUSTERS, NEVER, Plan, bounds_at, decide
 from loraeval.gate.matching import BaselineIndex, Matched
 from loraeval.gate.options import GateOptions
 from loraeval.gate.sample import Estimate, images_to_decide
-from loraeval.gate.sentences import comparison_reason, images, verdict_reason
-from loraeval.records import Comparison, Outcome, ScoreRow, Verdict
+from loraeval.gate.sentences import comparison_reason, stopped_early, verdict_reason
+from loraeval.records import Checkpoint, Comparison, Outcome, ScoreRow, Verdict
 
 FIRST_LOOK = 12
 """Images before the t test first looks; the bet and the faults do not wait."""
@@ -87,26 +86,26 @@ class SequentialGate:
         """Return the verdict once it is decided, None before."""
         return self._stopped
 
-    def final(self, checkpoint: str | None = None) -> Verdict:
+    def final(self, checkpoint: Checkpoint | None = None) -> Verdict:
         """Return the verdict on what was seen: an undecided one is inconclusive.
+
+        ``checkpoint`` tells more of it than the rows do (its file's hash).
 
         Raises ``ScoresError`` where no image was seen.
         """
         check_comparable(self.baseline, self._rows)
         found = self._stopped or self._conclude(self._comparisons())
-        name = checkpoint or found.checkpoint
-        return Verdict(name, found.baseline, found.outcome, found.comparisons, found.reason)
+        return replace(found, checkpoint=checkpoint or found.checkpoint)
 
     def _look(self) -> Verdict | None:
         rows = self._rows
-        name = checkpoint_name(rows[0])
         idle = no_effect_reason(rows)
         if idle is not None and len(rows) >= min(2, len(self._order)):
             comparisons = tuple(
                 failing(metric, self.baseline.margins.get(metric, 0.0), len(rows), idle)
                 for metric in self.baseline.profile.gated
             )
-            return Verdict(name, self.baseline.name, "fail", comparisons, idle)
+            return self._verdict("fail", comparisons, idle)
         judged = self._comparisons()
         found = overall([item.comparison for item in judged])
         settled = found == "fail" or all(item.settled for item in judged)
@@ -116,13 +115,21 @@ class SequentialGate:
         comparisons = tuple(item.comparison for item in judged)
         outcome = overall(comparisons)
         reason = verdict_reason(outcome, comparisons, self.baseline.name)
-        if self.saved > 0:
-            reason += (
-                f" (after {len(self._rows)} of {images(len(self._order))}, "
-                f"{self.saved:.0%} not rendered)"
-            )
+        reason += stopped_early(len(self._rows), len(self._order))
+        return self._verdict(outcome, comparisons, reason)
+
+    def _verdict(
+        self, outcome: Outcome, comparisons: tuple[Comparison, ...], reason: str
+    ) -> Verdict:
         return Verdict(
-            checkpoint_name(self._rows[0]), self.baseline.name, outcome, comparisons, reason
+            Checkpoint.of(self._rows[0]),
+            self.baseline.name,
+            outcome,
+            comparisons,
+            reason,
+            method="sequential",
+            images=len(self._rows),
+            planned=len(self._order),
         )
 
     def _comparisons(self) -> list[_Judged]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from loraeval.gate.sentences import stopped_early
 from loraeval.outside.text import clean
 from loraeval.records import Comparison, Verdict
 
@@ -20,7 +21,8 @@ def verdict_table(verdicts: Iterable[Verdict], *, width: int = 100) -> str:
     blocks = []
     for verdict in verdicts:
         title = clean(
-            f"{_WORDS[verdict.outcome]}  {verdict.checkpoint}  against {verdict.baseline}", 1000
+            f"{_WORDS[verdict.outcome]}  {verdict.checkpoint.label}  against {verdict.baseline}",
+            1000,
         )
         lines = [title]
         if verdict.outcome != "stale" and verdict.comparisons:
@@ -37,8 +39,7 @@ def _reasons(verdict: Verdict, width: int) -> list[str]:
         sentences = list(
             dict.fromkeys(c.reason for c in verdict.comparisons if c.outcome == verdict.outcome)
         )
-        if verdict.reason.endswith("not rendered)"):
-            sentences[-1] += verdict.reason[verdict.reason.rindex(" (after") :]
+        sentences[-1] += stopped_early(verdict.images, verdict.planned)
     return [
         line
         for sentence in sentences

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import stat
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from loraeval.errors import LoraevalError
@@ -52,6 +54,25 @@ def has_raw_bytes(text: str) -> bool:
 
 def _why(cause: Exception) -> str:
     return (cause.strerror if isinstance(cause, OSError) else None) or clean(cause)
+
+
+def distinct_tails(paths: Sequence[str]) -> list[str]:
+    """Return of each path as many of its last parts as tell it from the others; equal paths stay
+    equal.
+
+    >>> distinct_tails(["a/x/n.png", "b/x/n.png", "b/x/m.png"])
+    ['a/x/n.png', 'b/x/n.png', 'm.png']
+    """
+    parts = [tuple(path.replace("\\", "/").strip("/").split("/")) for path in paths]
+    tails = ["/".join(path) for path in parts]
+    left = set(range(len(parts)))
+    for length in range(1, max(map(len, parts), default=0) + 1):
+        shared = Counter(path[-length:] for path in set(parts))
+        for index in sorted(left):
+            if shared[parts[index][-length:]] == 1:
+                tails[index] = "/".join(parts[index][-length:])
+                left.discard(index)
+    return tails
 
 
 def clean(value: object, longest: int | None = 120) -> str:

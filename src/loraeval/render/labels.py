@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from loraeval.checkpoints import anatomy as anatomies
@@ -13,46 +13,77 @@ from loraeval.records import Family
 from loraeval.render.plan import BASE_MODEL, CheckpointRef
 from loraeval.render.store import Store
 
+_Label = tuple[str, int | None, int | None]
+"""Run, epoch and step."""
+
+
+@dataclass(slots=True)
+class Labels:
+    """What is known of the checkpoints of one family, each file read and each folder ordered once.
+
+    A file that was written anew (another size, time or inode) is read again.
+    """
+
+    family: Family
+    store: Store
+    _known: dict[Path, tuple[tuple[int, int, int], CheckpointRef]] = field(default_factory=dict)
+    _folders: dict[Path, dict[Path, _Label]] = field(default_factory=dict)
+
+    def describe(self, checkpoints: Iterable[Path | str | None]) -> list[CheckpointRef]:
+        """Return how renders name each checkpoint; None is the base model.
+
+        Run, epoch and step come from the series that a file belongs to in its folder. Raises
+        ``CheckpointError`` for the first file that is no LoRA, of another family, of a kind that
+        cannot be rendered, or with NaN in it, before anything is rendered.
+        """
+        return [BASE_MODEL if item is None else self._ref(Path(item)) for item in checkpoints]
+
+    def _ref(self, path: Path) -> CheckpointRef:
+        whole = path.resolve()
+        state = _state(whole)
+        if state is not None and whole in self._known and self._known[whole][0] == state:
+            return self._known[whole][1]
+        found = anatomies.read_anatomy(path)
+        # Where no tensor tells the family, the shapes decide when the LoRA is applied.
+        if found.family == "unknown":
+            found = replace(found, family=self.family)
+        anatomies.check_loadable(found, self.family)
+        if whole not in self._folders.get(whole.parent, {}):  # unseen, or saved since
+            self._folders[whole.parent] = _folder_labels(whole.parent)
+        run, epoch, step = self._folders[whole.parent].get(whole) or _own_label(path)
+        ref = CheckpointRef(whole, self.store.file_sha256(path), run, epoch, path.name, step)
+        if state is not None:
+            self._known[whole] = (state, ref)
+        return ref
+
 
 def describe(
     checkpoints: Iterable[Path | str | None], family: Family, store: Store
 ) -> list[CheckpointRef]:
-    """Return how renders name each checkpoint; None is the base model.
-
-    Run and epoch come from the series that a file belongs to in its folder. Raises
-    ``CheckpointError`` for the first file that is no LoRA, of another family, of a kind that cannot
-    be rendered, or with NaN in it, before anything is rendered.
-    """
-    refs = []
-    labels: dict[Path, dict[Path, tuple[str, int | None]]] = {}
-    for item in checkpoints:
-        if item is None:
-            refs.append(BASE_MODEL)
-            continue
-        path = Path(item)
-        found = anatomies.read_anatomy(path)
-        # Where no tensor tells the family, the shapes decide when the LoRA is applied.
-        if found.family == "unknown":
-            found = replace(found, family=family)
-        anatomies.check_loadable(found, family)
-        folder = path.resolve().parent
-        if folder not in labels:
-            labels[folder] = _folder_labels(folder)
-        run, epoch = labels[folder].get(path.resolve()) or _own_label(path)
-        refs.append(CheckpointRef(path.resolve(), store.file_sha256(path), run, epoch, path.name))
-    return refs
+    """Return how renders name each checkpoint; see ``Labels.describe``."""
+    return Labels(family, store).describe(checkpoints)
 
 
-def _folder_labels(folder: Path) -> dict[Path, tuple[str, int | None]]:
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None  # reading it says why
+    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+
+
+def _folder_labels(folder: Path) -> dict[Path, _Label]:
     try:
         found = series.find_series(folder)
     except CheckpointError:
         return {}
     return {
-        item.path.resolve(): (run.name, item.epoch) for run in found for item in run.checkpoints
+        item.path.resolve(): (run.name, item.epoch, item.step)
+        for run in found
+        for item in run.checkpoints
     }
 
 
-def _own_label(path: Path) -> tuple[str, int | None]:
+def _own_label(path: Path) -> _Label:
     run = series.find_series(path)[0]
-    return run.name, run.checkpoints[0].epoch
+    return run.name, run.checkpoints[0].epoch, run.checkpoints[0].step

@@ -21,7 +21,7 @@ _OVERRIDES: dict[str, type[int | float]] = {
 @dataclass(frozen=True, slots=True)
 class CheckpointRef:
     """A checkpoint as renders name it: ``path`` None and ``sha256`` ``"base"`` for the base model,
-    ``run`` its series, ``epoch`` its place there, ``name`` its file name.
+    ``run`` its series, ``epoch`` and ``step`` its place there, ``name`` its file name.
     """
 
     path: Path | None
@@ -29,6 +29,7 @@ class CheckpointRef:
     run: str
     epoch: int | None
     name: str | None
+    step: int | None = None
 
 
 BASE_MODEL = CheckpointRef(None, BASE, BASE, None, None)

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from loraeval.errors import UsageError
-from loraeval.records import Prompt, PromptSet, Recipe, Render
+from loraeval.records import Checkpoint, Prompt, PromptSet, Recipe, Render
 from loraeval.render import economy
 from loraeval.render.plan import (
     BASE_MODEL,
@@ -34,6 +34,9 @@ from loraeval.render.plan import (
 from loraeval.render.recipe import resolve_recipe
 from loraeval.render.store import Store
 from loraeval.render.worker import Made, Setup, Worker, render_here
+
+if TYPE_CHECKING:
+    from loraeval.render.labels import Labels
 
 LONG_RUN = 8
 """From this many images on, the estimate is printed before the run."""
@@ -78,6 +81,7 @@ class Renderer:
         self._compile, self._batch_size, self._ray = compile, batch_size, ray
         self._shown = economy.wants_progress(progress)
         self._team: Any = None
+        self._labels: Labels | None = None
         self._tokenizers: list[Any] = []
         self._chunks: dict[tuple[str, str], int] = {}
 
@@ -132,10 +136,22 @@ class Renderer:
         if team is not None:
             team.close()
 
-    def _describe(self, checkpoints: Iterable[Path | str | None]) -> list[CheckpointRef]:
-        from loraeval.render.labels import describe
+    def describe(self, checkpoints: Iterable[Path]) -> list[Checkpoint]:
+        """Return what is known of each checkpoint file; raises as ``render`` does.
 
-        return describe(checkpoints, self.recipe.family, self.store)
+        A file is read and hashed, and its folder ordered, once however often it is rendered.
+        """
+        return [
+            Checkpoint(ref.run, ref.epoch, ref.step, ref.name, ref.sha256, self.recipe.lora_scale)
+            for ref in self._describe(checkpoints)
+        ]
+
+    def _describe(self, checkpoints: Iterable[Path | str | None]) -> list[CheckpointRef]:
+        if self._labels is None:
+            from loraeval.render.labels import Labels
+
+            self._labels = Labels(self.recipe.family, self.store)
+        return self._labels.describe(checkpoints)
 
     def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
         texts = (prompt.text, prompt.negative or self.recipe.negative_prompt)
@@ -244,6 +260,8 @@ class Renderer:
             height=job.recipe.height,
             recipe=job.recipe_digest,
             base_image=base if base is not None and base.is_file() else None,
+            step=ref.step,
+            strength=self.recipe.lora_scale if ref.name else None,
         )
 
 

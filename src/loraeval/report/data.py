@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from loraeval.records import ScoreRow, Verdict
+from loraeval.records import Checkpoint, ScoreRow, Verdict
 
 METRIC_ORDER = ("palette", "grid", "style", "realism", "health")
 """The order in which people read the scorers; dotted metrics follow their scorer."""
@@ -75,7 +75,7 @@ class RunReport:
     image_files: Mapping[str, Path] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict)
     parameters_html: str | None = None
-    differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    differences: Mapping[Checkpoint, tuple[str, ...]] = field(default_factory=dict)
     recipe: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)

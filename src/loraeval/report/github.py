@@ -29,10 +29,10 @@ def annotation_lines(verdicts: Sequence[Verdict]) -> list[str]:
             continue
         blamed = [item for item in verdict.comparisons if item.outcome in _LEVELS]
         for item in blamed:
-            title = f"{verdict.checkpoint}: {item.metric} {WORDS[item.outcome]}"
+            title = f"{verdict.checkpoint.label}: {item.metric} {WORDS[item.outcome]}"
             lines.append(_command(_LEVELS[item.outcome], title, item.reason))
         if not blamed:
-            title = f"{verdict.checkpoint}: {WORDS[verdict.outcome]}"
+            title = f"{verdict.checkpoint.label}: {WORDS[verdict.outcome]}"
             lines.append(_command(_LEVELS[verdict.outcome], title, verdict.reason))
     return lines
 

@@ -71,13 +71,9 @@ def headline(data: RunReport) -> Headline:
 
 def verdict_of_epoch(data: RunReport, epoch: int) -> Verdict | None:
     """Return the verdict of the checkpoint that the rows give ``epoch``; None where none is."""
-    from loraeval.gate.fixed import checkpoint_name
-
-    own = [row for row in data.rows if row.epoch == epoch]
-    stems = {checkpoint_name(row).removesuffix(".safetensors") for row in own}
-    stems |= {f"{row.run}-{epoch:06d}" for row in own}
+    runs = {row.run for row in data.rows if row.epoch == epoch}
     for verdict in data.verdicts:
-        if verdict.checkpoint.rsplit("/", 1)[-1].removesuffix(".safetensors") in stems:
+        if verdict.checkpoint.epoch == epoch and verdict.checkpoint.run in runs:
             return verdict
     return None
 

@@ -51,7 +51,7 @@ def summary_markdown(
         parts.append(_epochs(rows))
     if len(verdicts) > 1:
         parts += [
-            f"<details><summary>{_html(verdict.checkpoint)}</summary>\n\n{_verdict(verdict)}\n\n"
+            f"<details><summary>{_html(verdict.checkpoint.label)}</summary>\n\n{_verdict(verdict)}\n\n"
             "</details>"
             for verdict in verdicts
         ]
@@ -87,7 +87,7 @@ def _overview(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         cells = {item.metric: item for item in verdict.comparisons}
         line = [
-            escape(verdict.checkpoint),
+            escape(verdict.checkpoint.label),
             f"{SIGNS[verdict.outcome]} **{WORDS[verdict.outcome]}**",
         ]
         for metric in metrics:

@@ -146,6 +146,8 @@ class Panel:
             encoder=self.encoder.id if self.encoder is not None else None,
             prompt_digest=render.prompt.digest,
             recipe=render.recipe,
+            step=render.step,
+            strength=render.strength,
         )
 
 

@@ -1,9 +1,9 @@
 """Renders manifests: JSON Lines, one image a line, with where it came from.
 
 A line is ``{"image","run","epoch","prompt_id","prompt","negative_prompt","seed","steps",
-"guidance_scale","width","height","base_model"}`` and, where known, ``checkpoint`` and ``recipe``;
-``image``, ``run`` and ``prompt_id`` or ``prompt`` must be there. Paths are relative to the
-manifest and stay within its folder.
+"guidance_scale","width","height","base_model"}`` and, where known, ``checkpoint`` with its ``step``
+and ``strength``, and ``recipe``; ``image``, ``run`` and ``prompt_id`` or ``prompt`` must be there.
+Paths are relative to the manifest and stay within its folder.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "height": _WHOLE,
     "base_model": _TEXT,
     "recipe": _TEXT,
+    "step": _WHOLE,
+    "strength": _NUMBER,
 }
 """The keys of a line and their types; further keys are ignored unless they look like a typo."""
 UNKNOWN_RUN = "unknown"
@@ -49,7 +51,9 @@ MAX_REFUSED = 1000
 """A manifest with more rows that cannot be used is refused: its images lie elsewhere, or it is no
 manifest."""
 
-_LARGEST = {"epoch": 10**9, "seed": 2**64 - 1, "width": 1 << 16, "height": 1 << 16}
+_LARGEST = {"epoch": 10**9, "step": 10**12, "seed": 2**64 - 1, "width": 1 << 16, "height": 1 << 16}
+_STRONGEST = 100.0
+"""Largest LoRA strength, of either sign."""
 
 
 def read_renders(path: Path, prompts: PromptSet | None = None) -> list[Render]:
@@ -111,6 +115,8 @@ def _render(
         width=row.get("width"),
         height=row.get("height"),
         recipe=row.get("recipe"),
+        step=row.get("step"),
+        strength=row.get("strength"),
     )
 
 
@@ -147,6 +153,8 @@ def _refused(
         epoch=kept("epoch"),
         seed=kept("seed"),
         recipe=kept("recipe"),
+        step=kept("step"),
+        strength=kept("strength"),
         problem=problem,
     )
 
@@ -165,7 +173,7 @@ def _check(row: dict[str, Any], where: str) -> None:
                 )
         elif isinstance(value, bool) or not isinstance(value, kinds):
             raise ScoresError(f"{where}: {key}={clean(repr(value))} has the wrong type")
-        elif isinstance(value, int) and not 0 <= value <= _LARGEST.get(key, 2**63):
+        elif isinstance(value, (int, float)) and not _in_range(key, value):
             raise ScoresError(f"{where}: {key}={clean(value)} is out of range")
     for key in ("run", "checkpoint", "recipe"):
         text = row.get(key)
@@ -173,6 +181,12 @@ def _check(row: dict[str, Any], where: str) -> None:
             raise ScoresError(
                 f"{where}: {key}={clean(repr(text))} must be 1 to {MAX_ID} printable characters"
             )
+
+
+def _in_range(key: str, value: float) -> bool:
+    if key == "strength":
+        return abs(value) <= _STRONGEST
+    return isinstance(value, float) or 0 <= value <= _LARGEST.get(key, 2**63)
 
 
 def _inside(image: str, where: str) -> str:

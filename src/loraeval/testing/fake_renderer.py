@@ -87,6 +87,7 @@ class FakeRenderer(Renderer):
         self._batch_size = None
         self._shown = False
         self._team = None
+        self._labels = None
         self._seconds = seconds
 
     def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
