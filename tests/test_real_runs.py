@@ -40,7 +40,7 @@ def test_the_verdicts_on_the_real_renders(
     assert main(["gate", "--baseline", baseline, "--scores", scores, "--json"]) == 1
     verdicts = json.loads(capsys.readouterr().out)["verdicts"]
     found = {
-        v["checkpoint"]: (
+        v["checkpoint"]["label"]: (
             v["outcome"],
             {c["metric"] for c in v["comparisons"] if c["outcome"] == "fail"},
         )

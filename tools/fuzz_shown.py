@@ -152,7 +152,7 @@ def scores(path: Path) -> object:
 
 def page(path: Path) -> object:
     """Write the report of rows whose prompts, details and titles are the input."""
-    from loraeval.records import Comparison, ScoreRow, Verdict
+    from loraeval.records import Checkpoint, Comparison, ScoreRow, Verdict
     from loraeval.report.data import BaselineView, RunReport
     from loraeval.report.html import write_report
 
@@ -163,9 +163,10 @@ def page(path: Path) -> object:
     row = ScoreRow(text, text, text, 1, text, 3, {"palette": 0.5, "grid": None}, details)
     said = Comparison("palette", "fail", text, 0.1, 1, "prompt", -0.2, -0.3, -0.1)
     told = {text: text}
-    data = RunReport(text, (row,), (Verdict(text, text, "fail", (said,), text),),
-                     BaselineView(text, (row,)), prompts=told, recipe=told, versions=told,
-                     hashes=told, provenance=told)  # fmt: skip
+    verdict = Verdict(Checkpoint(text, file=text), text, "fail", (said,), text)
+    data = RunReport(text, (row,), (verdict,), BaselineView(text, (row,)),
+                     prompts=told, recipe=told, versions=told, hashes=told,
+                     provenance=told)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         html = write_report(Path(folder), data).read_text("utf-8")
     check_page(html, scripts=html.count("<script>") + html.count('<script type="application/json"'))

@@ -289,10 +289,9 @@ class Checkpoint:
         name = self.run
         if self.file is not None:
             name = self.file
-        elif self.epoch is not None:
-            name += f" epoch {self.epoch}"
-        elif self.step is not None:
-            name += f" step {self.step}"
+        else:
+            name += "" if self.epoch is None else f" epoch {self.epoch}"
+            name += "" if self.step is None else f" step {self.step}"
         if self.strength not in (None, 1.0):
             name += f" at strength {self.strength:g}"
         return " with ".join([name, *self.beside])

@@ -15,11 +15,13 @@ from loraeval.baselines import Baseline, Profile, freeze
 from loraeval.errors import ScoresError, StaleError, UsageError
 from loraeval.gate import GateOptions, check_comparable, gate_rows
 from loraeval.gate.text import verdict_table
-from loraeval.records import Comparison, ScoreRow, Verdict
+from loraeval.records import Checkpoint, Comparison, ScoreRow, Verdict
+
+X = Checkpoint("x", file="x.safetensors")
 
 
 def one(baseline: Baseline, rows: list[ScoreRow], options: GateOptions | None = None) -> Verdict:
-    (verdict,) = gate_rows(baseline, rows, options, checkpoint="x.safetensors")
+    (verdict,) = gate_rows(baseline, rows, options, checkpoint=X)
     return verdict
 
 
@@ -116,7 +118,7 @@ def test_no_images(baseline: Baseline) -> None:
     with pytest.raises(ScoresError, match="never a pass"):
         gate_rows(baseline, [])
     with pytest.raises(ScoresError, match="never a pass"):
-        gate_rows(baseline, [], checkpoint="x")
+        gate_rows(baseline, [], checkpoint=X)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.1, 1.5])
@@ -224,7 +226,7 @@ def test_stale(baseline: Baseline, change: dict[str, object], word: str) -> None
 
 def test_another_profile_is_stale(baseline: Baseline) -> None:
     other = Profile("other", GATED, lattice=(16, 16))
-    (verdict,) = gate_rows(baseline, grid(), checkpoint="x", profile=other)
+    (verdict,) = gate_rows(baseline, grid(), checkpoint=X, profile=other)
     assert verdict.outcome == "stale"
 
 
@@ -236,10 +238,24 @@ def test_found_renders_may_have_another_recipe(baseline: Baseline) -> None:
 def test_one_verdict_per_checkpoint(baseline: Baseline) -> None:
     rows = grid(draw=11, epoch=1) + grid(draw=12, epoch=2, worse=0.2)
     found = gate_rows(baseline, rows)
-    assert [(v.checkpoint, v.outcome) for v in found] == [
+    assert [(v.checkpoint.label, v.outcome) for v in found] == [
         ("golden epoch 1", "pass"),
         ("golden epoch 2", "fail"),
     ]
+
+
+def test_step_saves_of_one_epoch_and_other_strengths_are_checkpoints_of_their_own(
+    baseline: Baseline,
+) -> None:
+    rows = [replace(r, epoch=1, step=s, strength=w) for s in (100, 200) for w in (1.0, 0.5)
+            for r in grid(draw=11)]  # fmt: skip
+    rows += [replace(r, checkpoint=f"{f}/x.safetensors") for f in "ab" for r in grid(draw=11)]
+    labels = [v.checkpoint.label for v in gate_rows(baseline, rows)]
+    assert labels == [
+        "golden epoch 1 step 100", "golden epoch 1 step 100 at strength 0.5",
+        "golden epoch 1 step 200", "golden epoch 1 step 200 at strength 0.5",
+        "a/x.safetensors", "b/x.safetensors",
+    ]  # fmt: skip
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 
 from loraeval.baselines import Baseline, Profile, freeze
 from loraeval.gate import gate_rows, select_epoch
-from loraeval.records import ScoreRow, Verdict
+from loraeval.records import Checkpoint, ScoreRow, Verdict
 
 GATED = ("palette", "grid", "style", "realism", "health")
 
@@ -45,7 +45,7 @@ def verdict(
     baseline: Baseline, rows: list[ScoreRow], run: str, epoch: int | None = None
 ) -> Verdict:
     chosen = [r for r in rows if r.run == run and epoch in (None, r.epoch)]
-    (found,) = gate_rows(baseline, chosen, checkpoint=run)
+    (found,) = gate_rows(baseline, chosen, checkpoint=Checkpoint(run))
     return found
 
 

@@ -11,7 +11,9 @@ from loraeval.baselines import Baseline, Profile, freeze
 from loraeval.errors import BaselineError, ScoresError, StaleError
 from loraeval.gate import GateOptions, SequentialGate
 from loraeval.gate.sequential import rendering_order
-from loraeval.records import ScoreRow, Verdict
+from loraeval.records import Checkpoint, ScoreRow, Verdict
+
+X = Checkpoint("x", file="x.safetensors")
 
 
 def play(gate: SequentialGate, rows: list[ScoreRow]) -> Verdict:
@@ -20,7 +22,7 @@ def play(gate: SequentialGate, rows: list[ScoreRow]) -> Verdict:
         gate.add(known[pair])
         if gate.verdict() is not None:
             break
-    return gate.final(checkpoint="x.safetensors")
+    return gate.final(checkpoint=X)
 
 
 def test_order_is_every_prompt_once_before_any_twice(baseline: Baseline) -> None:
@@ -43,7 +45,7 @@ def test_a_good_checkpoint_passes_early(baseline: Baseline) -> None:
     gate = SequentialGate(baseline)
     verdict = play(gate, grid(draw=21))
     assert verdict.outcome == "pass", verdict.reason
-    assert verdict.checkpoint == "x.safetensors"
+    assert verdict.checkpoint == X
     assert gate.saved > 0.3
     assert f"{gate.saved:.0%} not rendered" in verdict.reason
     item = verdict.comparisons[0]

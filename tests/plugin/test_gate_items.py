@@ -60,7 +60,7 @@ def test_junit_counts_the_failure_and_carries_the_numbers(session: pytest.Pytest
     properties = {p.attrib["name"]: p.attrib["value"] for p in case.iter("property")}
     assert float(properties["loraeval.estimate"]) < 0
     assert float(properties["loraeval.low"]) <= float(properties["loraeval.high"])
-    assert json.loads(properties["loraeval"])["checkpoint"] == PHOTO
+    assert json.loads(properties["loraeval"])["checkpoint"]["file"] == PHOTO
     assert properties["loraeval.outcome"] == "fail"
 
 

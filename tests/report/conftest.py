@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from loraeval.gate.epochs import metric_intervals
-from loraeval.records import Comparison, ScoreRow, Verdict
+from loraeval.records import Checkpoint, Comparison, ScoreRow, Verdict
 from loraeval.report.data import BaselineView, RunReport
 from loraeval.testing.portraits import render_pixel_art, scene
 
@@ -92,7 +92,10 @@ def make_run(
         title="STUDY against GOLD",
         rows=tuple(rows),
         verdicts=tuple(
-            verdict(f"STUDY-{epoch:06d}.safetensors", abs(epoch - best))
+            verdict(
+                Checkpoint("STUDY", epoch, file=f"STUDY-{epoch:06d}.safetensors"),
+                abs(epoch - best),
+            )
             for epoch in range(1, epochs + 1)
         ),
         baseline=BaselineView("GOLD", tuple(base), means, bands, folder / "baseline"),
@@ -118,7 +121,7 @@ def row(image, run, epoch, prompt, chance, level, details) -> ScoreRow:
     return ScoreRow(image, run, file, epoch, prompt_id, 42, scores, details)
 
 
-def verdict(checkpoint: str, off: int) -> Verdict:
+def verdict(checkpoint: Checkpoint, off: int) -> Verdict:
     outcomes = ["pass", "inconclusive", "fail", "fail"]
     outcome = outcomes[min(off, 3)]
     comparisons = tuple(
@@ -138,7 +141,8 @@ def verdict(checkpoint: str, off: int) -> Verdict:
         for metric in METRICS
     )
     said = {"pass": "passes", "inconclusive": "is undecided", "fail": "fails"}[outcome]
-    return Verdict(checkpoint, "GOLD", outcome, comparisons, f"{checkpoint} {said} against GOLD.")
+    reason = f"{checkpoint.label} {said} against GOLD."
+    return Verdict(checkpoint, "GOLD", outcome, comparisons, reason)
 
 
 @pytest.fixture(scope="session")

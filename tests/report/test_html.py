@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from loraeval.records import Checkpoint
 from loraeval.report.data import RunReport
 from loraeval.report.html import write_report
 
@@ -55,7 +56,12 @@ def hostile(study) -> RunReport:
         for row in study.rows
     )  # fmt: skip
     comparison = replace(study.verdicts[0].comparisons[0], metric=EVIL, reason=EVIL)
-    verdict = replace(study.verdicts[0], checkpoint=EVIL, reason=EVIL, comparisons=(comparison,))
+    verdict = replace(
+        study.verdicts[0],
+        checkpoint=Checkpoint(EVIL, file=EVIL),
+        reason=EVIL,
+        comparisons=(comparison,),
+    )
     return replace(
         study, title=EVIL, rows=rows, verdicts=(verdict,), prompts={EVIL: EVIL},
         recipe={EVIL: EVIL}, versions={EVIL: EVIL}, hashes={EVIL: EVIL}, provenance={EVIL: [EVIL]},

@@ -170,7 +170,7 @@ def test_headline_of_a_series_of_one_and_of_none(study):
         "Epoch 3 has the highest scores of the series. "
         "1 of 4 checkpoints pass against GOLD (1 fail, 2 inconclusive)."
     )
-    assert verdict_of_epoch(study, 3).checkpoint == "STUDY-000003.safetensors"
+    assert verdict_of_epoch(study, 3).checkpoint.label == "STUDY-000003.safetensors"
     one = replace(study, verdicts=study.verdicts[:1])
     assert headline(one).outcome == "fail"
     assert headline(one).sentence == study.verdicts[0].reason

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from loraeval.records import Checkpoint
 from loraeval.report.github import SUMMARY_LIMIT_BYTES, annotation_lines, announce
 from loraeval.report.markdown import escape, summary_markdown
 from loraeval.report.tables import scores_csv, write_parquet
@@ -56,7 +57,9 @@ def test_annotations_blame_what_did_not_pass(study):
 
 
 def test_a_hostile_name_cannot_start_a_command(study):
-    verdict = replace(study.verdicts[0], checkpoint=EVIL, comparisons=(), reason=EVIL)
+    verdict = replace(
+        study.verdicts[0], checkpoint=Checkpoint(EVIL, file=EVIL), comparisons=(), reason=EVIL
+    )
     (line,) = annotation_lines([verdict])
     assert "\n" not in line
     assert "%0A%3A%3Aerror" in line.split("::")[1]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from loraeval.commands.watch import Watch, exit_code, is_whole, stop_sentence
+from loraeval.records import Checkpoint
 from loraeval.testing.kohya_files import write_series
 
 
@@ -16,7 +17,7 @@ from loraeval.testing.kohya_files import write_series
 class Run:
     """What the watch reads of a gated checkpoint."""
 
-    checkpoint: str
+    checkpoint: Checkpoint
     verdict: object
     rows: tuple
 
@@ -48,7 +49,9 @@ def make_watch(folder, study, choice, **more) -> tuple[Watch, list[str], list[in
     def gate(path: Path) -> Run:
         epoch = next(epochs)
         rows = tuple(replace(r, epoch=epoch) for r in study.rows if r.epoch == 1)
-        return Run(path.name, study.verdicts[(epoch - 1) % 4], rows)
+        return Run(
+            Checkpoint("STUDY", epoch, file=path.name), study.verdicts[(epoch - 1) % 4], rows
+        )
 
     watch = Watch(
         folder, gate=gate, choose=lambda runs: choice(len(runs)),

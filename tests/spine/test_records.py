@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loraeval.records import Caption, Prompt, PromptSet, Recipe, Score, Verdict, canonical_json
+from loraeval.records import (
+    Caption,
+    Checkpoint,
+    Prompt,
+    PromptSet,
+    Recipe,
+    Score,
+    Verdict,
+    canonical_json,
+)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.01, 1.01])
@@ -72,4 +81,4 @@ def test_canonical_json_refuses_nan() -> None:
     ("outcome", "code"), [("pass", 0), ("fail", 1), ("stale", 2), ("inconclusive", 3)]
 )
 def test_exit_codes(outcome: str, code: int) -> None:
-    assert Verdict("c", "b", outcome, (), "why").exit_code == code  # type: ignore[arg-type]
+    assert Verdict(Checkpoint("c"), "b", outcome, (), "why").exit_code == code  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def test_a_row_by_other_hands_needs_only_the_pinned_fields(tmp_path: Path) -> No
     (row,) = read_scores(path)
     assert row.scores == {"grid": 1.0}
     assert row.seed is None
+
+
+def test_step_and_strength_come_back_and_files_of_before_have_neither(tmp_path: Path) -> None:
+    path = tmp_path / "scores.jsonl"
+    row = replace(ROW, step=1400, strength=0.8)
+    write_scores(path, [row, ROW])
+    assert read_scores(path) == [row, ROW]
+    assert "step" not in json.loads(path.read_text().splitlines()[1])
+    for wrong in ({"step": 1.5}, {"step": True}, {"strength": "1"}, {"strength": 1e9}):
+        path.write_text(json.dumps({**json.loads(row_to_json(ROW)), **wrong}) + "\n")
+        with pytest.raises(ScoresError):
+            read_scores(path)
 
 
 @pytest.mark.parametrize(
