@@ -15,7 +15,7 @@ LAYERS: list[set[str]] = [
     {"errors", "torchvision_ops"},
     {"outside"},
     {"records"},
-    {"scores_file"},
+    {"scores_file", "outcome"},
     {"prompts", "checkpoints", "images"},
     {"render", "scorers", "gate", "baselines", "sources", "testing"},
     {"report"},

@@ -1,7 +1,5 @@
 """``python -m loraeval`` is the command ``loraeval``."""
 
-import sys
+from loraeval.cli import entry
 
-from loraeval.cli import main
-
-sys.exit(main())
+entry()

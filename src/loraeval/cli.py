@@ -2,22 +2,28 @@
 
 ``loraeval --help`` reads the table only; a command's module is imported when it is chosen, and
 heavy packages inside its ``run``. A module offers ``add_arguments(parser)`` and
-``run(args) -> int`` (the exit code: 0 pass, 1 fail, 2 wrong usage or unreadable input, 3
-inconclusive). ``LoraevalError`` becomes one line on standard error and its exit code.
+``run(args) -> int``, one of ``loraeval.outcome.EXIT_CODES``. ``LoraevalError`` becomes one line on
+standard error and its exit code; what nobody foresaw ends with its traceback and 70, never 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import textwrap
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from loraeval import __version__
 from loraeval.errors import LoraevalError
+from loraeval.outcome import BUG, INTERRUPTED, TERMINATED, WRONG, exit_line
 from loraeval.outside.text import clean
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -48,7 +54,11 @@ NO_PLACE = {
 }  # fmt: skip
 """Errors of the place that results are written to, not of this program."""
 
-EPILOG = "exit codes: 0 pass, 1 fail, 2 wrong usage or unreadable input, 3 inconclusive"
+EPILOG = textwrap.fill(exit_line(), 96)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends what runs as Ctrl-C does, with an exit code of its own."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,7 +84,9 @@ def _top_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit code. A user's mistake prints one line and returns 2."""
+    """Run one command; return its exit code. A user's mistake prints one line and returns 2, a
+    bug its traceback and 70.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words:
         _top_parser().print_help()
@@ -89,29 +101,75 @@ def main(argv: Sequence[str] | None = None) -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(parser)
-        return int(module.run(parser.parse_args(words[1:])))
+        with _sigterm_ends_it():
+            return int(module.run(parser.parse_args(words[1:])))
     except SystemExit as stop:  # argparse: --help, --version, a usage error
         return stop.code if isinstance(stop.code, int) else 2
     except LoraevalError as error:
         print(f"loraeval: {clean(error, None)}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("loraeval: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        ended = isinstance(stop, Terminated)
+        word = "terminated" if ended else "interrupted"
+        print(f"loraeval: {word}; run the same command again to go on", file=sys.stderr)
+        return TERMINATED if ended else INTERRUPTED
     except BrokenPipeError:  # the reader (head, less) closed; nothing to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
         if error.errno not in NO_PLACE:
-            raise
+            return _bug(words)
         place = f"{clean(error.filename, None)}: " if error.filename else ""
         print(
             f"loraeval: {place}cannot write here ({error.strerror}); free the place or choose "
             "another one, then run the same command again: what is done is kept",
             file=sys.stderr,
         )
-        return 2
+        return WRONG
+    except Exception:  # noqa: BLE001 - a fault of this program must not look like a verdict
+        return _bug(words)
+
+
+def entry() -> NoReturn:
+    """Run the command line of this process and end it.
+
+    After an interruption at once: threads that still compute are not waited for.
+    """
+    code = main()
+    if code in (INTERRUPTED, TERMINATED):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _bug(words: Sequence[str]) -> int:
+    traceback.print_exc()
+    command = clean(" ".join(words), 400)
+    print(
+        f"loraeval: this is a bug in loraeval {__version__}, not a verdict; please report the "
+        f"lines above with the command (loraeval {command})",
+        file=sys.stderr,
+    )
+    return BUG
+
+
+@contextlib.contextmanager
+def _sigterm_ends_it() -> Iterator[None]:
+    """Turn SIGTERM into ``Terminated`` meanwhile; does nothing outside of the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: object) -> NoReturn:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

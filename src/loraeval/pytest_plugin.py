@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from loraeval.baselines import Baseline
     from loraeval.evaluation.gate_run import GateRun
     from loraeval.records import ScoreRow
-    from loraeval.shared_run import SharedRun
+    from loraeval.shared_run import ItemOutcome, SharedRun
 
 OPTIONS: dict[str, str] = {
     "baseline": "NAME  baseline to gate against: a folder of baselines/, or a path",
@@ -139,21 +139,31 @@ class CheckpointNode(pytest.Collector):
 
 
 class GateItem(pytest.Item):
-    """One scorer of one checkpoint: passes, fails with one sentence, or is skipped."""
+    """One scorer of one checkpoint: passes, fails with one sentence, or is skipped.
 
-    def runtest(self) -> None:
-        """Gate the checkpoint, once for all items and workers, and report this scorer."""
+    The work is done in ``setup``, so that what nobody foresaw is an error of the item and never
+    looks like a verdict.
+    """
+
+    _found: ItemOutcome | str = ""
+
+    def setup(self) -> None:
+        """Gate the checkpoint, once for all items and workers."""
         from loraeval.errors import LoraevalError
-        from loraeval.outside.text import clean
 
         checkpoint = self.parent.name if self.parent is not None else ""
-        refused = None
         try:
-            outcome = _shared_run(self.config).outcome(checkpoint, self.name)
+            self._found = _shared_run(self.config).outcome(checkpoint, self.name)
         except LoraevalError as error:
-            refused = f"{checkpoint}: {error}"
-        if refused is not None:  # outside the handler, where pytest would print both errors
-            pytest.fail(clean(refused, 2000), pytrace=False)
+            self._found = f"{checkpoint}: {error}"
+
+    def runtest(self) -> None:
+        """Report this scorer."""
+        from loraeval.outside.text import clean
+
+        outcome = self._found
+        if isinstance(outcome, str):
+            pytest.fail(clean(outcome, 2000), pytrace=False)
         self.user_properties.extend(outcome.properties)
         if outcome.kind == "skip":
             pytest.skip(clean(outcome.sentence, 2000))

@@ -338,8 +338,3 @@ class Verdict:
     method: Method = "fixed"
     images: int = 0
     planned: int | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0 pass, 1 fail, 2 not comparable, 3 inconclusive."""
-        return {"pass": 0, "fail": 1, "stale": 2, "inconclusive": 3}[self.outcome]

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loraeval.errors import LoraevalError, UsageError
 from loraeval.evaluation.stored_run import checkpoint_from_json, checkpoint_to_json
+from loraeval.outcome import UNDECIDED, outcome_of, settled
 from loraeval.records import Checkpoint, Comparison, Verdict
 
 if TYPE_CHECKING:
@@ -152,16 +153,13 @@ class SharedRun:
             shutil.rmtree(_folder_of(self.run_id), ignore_errors=True)
 
     def _kind(self, comparison: Comparison) -> Literal["pass", "fail", "skip"]:
-        if comparison.outcome == "pass":
-            return "pass"
-        if comparison.outcome == "inconclusive":
-            wish = self.settings.get("inconclusive") or "fail"
-            if wish not in ("pass", "fail", "skip"):
-                raise UsageError(
-                    f"--lora-inconclusive: expected pass, fail or skip, found {wish!r}"
-                )
-            return wish  # type: ignore[return-value]
-        return "fail"
+        wish = self.settings.get("inconclusive") or "fail"
+        if wish not in UNDECIDED:
+            raise UsageError(f"--lora-inconclusive: expected pass, fail or skip, found {wish!r}")
+        outcome = settled(comparison.outcome, wish)
+        if outcome == "inconclusive":
+            return "skip"
+        return "pass" if outcome == "pass" else "fail"
 
     def _folder(self) -> Path:
         if self.run_id is None:
@@ -252,14 +250,8 @@ def read_verdicts(texts: Sequence[str]) -> list[Verdict]:
         del facts["place"]
         grouped.setdefault(key, []).append(Comparison(**facts))
     return [
-        Verdict(checkpoint, baseline, _overall(comparisons), tuple(comparisons), "")
+        Verdict(checkpoint, baseline, outcome_of(comparisons), tuple(comparisons), "")
         for (checkpoint, baseline), comparisons in sorted(
             grouped.items(), key=lambda item: item[0][0].label
         )
     ]
-
-
-def _overall(comparisons: Sequence[Comparison]) -> Any:
-    outcomes = {c.outcome for c in comparisons}
-    order = ("stale", "fail", "inconclusive", "pass")
-    return next(outcome for outcome in order if outcome in outcomes)

@@ -180,3 +180,20 @@ def test_a_failed_checkpoint_says_what_was_trained_otherwise(
     )
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*LoRA gate*", "*trained otherwise: unet_lr*9*"])
+
+
+def test_a_bug_is_an_error_item_and_no_verdict(session: pytest.Pytester) -> None:
+    session.makeconftest(
+        """
+        import loraeval.evaluation.gate_run as room
+
+        def broken(*_, **__):
+            return 1 // 0
+
+        room.gate_checkpoint = broken
+        """
+    )
+    result = session.runpytest("--checkpoint", GOOD)
+    result.assert_outcomes(errors=3)
+    assert "LoRA gate" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*ZeroDivisionError*"])

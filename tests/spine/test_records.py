@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 
 from loraeval.records import (
     Caption,
-    Checkpoint,
     Prompt,
     PromptSet,
     Recipe,
     Score,
-    Verdict,
     canonical_json,
 )
 
@@ -75,10 +73,3 @@ def test_recipe_digest_follows_the_base_models_hash_not_its_path() -> None:
 def test_canonical_json_refuses_nan() -> None:
     with pytest.raises(ValueError, match="JSON"):
         canonical_json({"x": math.nan})
-
-
-@pytest.mark.parametrize(
-    ("outcome", "code"), [("pass", 0), ("fail", 1), ("stale", 2), ("inconclusive", 3)]
-)
-def test_exit_codes(outcome: str, code: int) -> None:
-    assert Verdict(Checkpoint("c"), "b", outcome, (), "why").exit_code == code  # type: ignore[arg-type]

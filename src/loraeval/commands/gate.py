@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from loraeval.commands.options import add_gate_arguments
 from loraeval.errors import UsageError
+from loraeval.outcome import exit_code
 
 if TYPE_CHECKING:
     from loraeval.gate import GateOptions
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         rows = found
     profile = read_profile(args.profile) if args.profile else None
     verdicts = gate_rows(baseline, in_epoch_order(rows), options, profile=profile)
-    code = exit_code(verdicts, options)
+    code = exit_code(verdicts, args.inconclusive)
     if args.json:
         print(json.dumps(_report(verdicts, code), indent=1, allow_nan=False))
     else:
@@ -77,22 +78,12 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def exit_code(verdicts: Sequence[Verdict], options: GateOptions) -> int:
-    """Return the exit code for all verdicts: the worst, stale before fail before inconclusive.
-
-    ``options.inconclusive`` turns an undecided gate into a pass (0) or a fail (1).
-    """
-    undecided = {None: 3, "pass": 0, "fail": 1}[options.inconclusive]
-    codes = [undecided if v.outcome == "inconclusive" else v.exit_code for v in verdicts]
-    return next((code for code in (2, 1, 3) if code in codes), 0)
-
-
 def _options(args: argparse.Namespace) -> GateOptions:
     from loraeval.gate import GateOptions
 
     given = {
         name: getattr(args, name)
-        for name in ("alpha", "power", "min_images", "max_images", "inconclusive")
+        for name in ("alpha", "power", "min_images", "max_images")
         if getattr(args, name) is not None
     }
     return replace(GateOptions(**given), margins=dict(_margin(text) for text in args.margin))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loraeval.errors import UsageError
+from loraeval.outcome import UNDECIDED
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
@@ -164,6 +165,6 @@ def add_gate_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--min-images", type=int, metavar="N", help="no verdict before N images")
     group.add_argument(
         "--inconclusive",
-        choices=("pass", "fail"),
-        help="what an undecided gate means for the exit code (default: exit 3)",
+        choices=UNDECIDED,
+        help="what an undecided gate counts as; skip is neither, exit code 3 (default skip)",
     )

@@ -20,6 +20,7 @@ from loraeval.commands.options import (
     panel_choice,
     render_choice,
 )
+from loraeval.outcome import exit_code
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
@@ -104,7 +105,7 @@ def _gate(args: argparse.Namespace, paths: dict[str, Path], baseline: Baseline) 
     if charts is not None:
         print(f"chart: {charts[0]}")
     print(f"report: {page}")
-    return worst_exit([gated.verdict.exit_code for gated in runs], args.inconclusive)
+    return exit_code([gated.verdict for gated in runs], args.inconclusive)
 
 
 def _choose(paths: dict[str, Path], setup: GateSetup) -> dict[str, Path]:
@@ -121,13 +122,6 @@ def _choose(paths: dict[str, Path], setup: GateSetup) -> dict[str, Path]:
         return paths
     path = epochs[series.selection.epoch]
     return {path.name: path}
-
-
-def worst_exit(codes: list[int], inconclusive: str | None) -> int:
-    """Return the exit code of several verdicts: stale 2 before fail 1 before undecided 3."""
-    if inconclusive is not None:
-        codes = [(0 if inconclusive == "pass" else 1) if code == 3 else code for code in codes]
-    return next((code for code in (2, 1, 3) if code in codes), 0)
 
 
 def _render_all(args: argparse.Namespace, paths: dict[str, Path]) -> int:

@@ -26,6 +26,7 @@ from loraeval.commands.options import (
     panel_choice,
     render_choice,
 )
+from loraeval.outcome import exit_code
 
 if TYPE_CHECKING:
     from loraeval.evaluation.gate_run import GateRun
@@ -122,16 +123,7 @@ def run(args: argparse.Namespace) -> int:
             patience=args.patience,
         )
         kept = watch.until_stop(poll=args.poll, once=args.once)
-    return exit_code(kept, args.inconclusive)
-
-
-def exit_code(verdict: Verdict | None, inconclusive: str | None) -> int:
-    """Return the exit code of the epoch to keep; 2 where no epoch was there at all."""
-    if verdict is None:
-        return 2
-    if verdict.outcome == "inconclusive" and inconclusive is not None:
-        return 0 if inconclusive == "pass" else 1
-    return verdict.exit_code
+    return exit_code([] if kept is None else [kept], args.inconclusive)
 
 
 def is_whole(path: Path) -> bool:

@@ -17,6 +17,7 @@ from loraeval.gate.matching import BaselineIndex, Matched
 from loraeval.gate.options import GateOptions
 from loraeval.gate.sample import estimate_fixed, images_to_decide
 from loraeval.gate.sentences import comparison_reason, images, verdict_reason
+from loraeval.outcome import outcome_of
 from loraeval.outside.text import distinct_tails
 from loraeval.records import Checkpoint, Comparison, Outcome, ScoreRow, Verdict
 
@@ -93,15 +94,6 @@ def stale_verdict(
     return Verdict(checkpoint, baseline.name, "stale", comparisons, reason, images=images)
 
 
-def overall(comparisons: Sequence[Comparison]) -> Outcome:
-    """Return the gate's outcome: pass needs every metric, fail needs one."""
-    outcomes = {item.outcome for item in comparisons}
-    for worst in ("stale", "fail", "inconclusive"):
-        if worst in outcomes:
-            return worst
-    return "pass"
-
-
 def scorers_tested(baseline: Baseline) -> int:
     """Return how many gated metrics are tested, which FAIL is corrected for (health is a rule)."""
     return max(1, sum(metric != "health" for metric in baseline.profile.gated))
@@ -145,7 +137,7 @@ def _gate_group(
         comparisons.append(compare(matched, baseline, margin, options))
     if "health" not in baseline.profile.gated and len(healthy) < len(rows):
         comparisons.append(health_comparison(baseline, rows))
-    outcome = overall(comparisons)
+    outcome = outcome_of(comparisons)
     reason = verdict_reason(outcome, comparisons, baseline.name)
     return Verdict(checkpoint, baseline.name, outcome, tuple(comparisons), reason, images=seen)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from loraeval.errors import UsageError
 
@@ -17,9 +16,8 @@ class GateOptions:
     margin, and of a wrong FAIL for one that is not; ``power`` the chance that the advised number
     of further images should decide with. ``margins`` replaces the baseline's margin of a metric.
     No verdict but a fault comes before ``min_images`` (None: what the statistics need);
-    rendering stops at ``max_images`` (None: the baseline's whole grid). ``inconclusive`` says what
-    an undecided gate means for the exit code (None: exit 3). ``seed`` shuffles the order of
-    rendering. Raises ``UsageError`` for values outside their range.
+    rendering stops at ``max_images`` (None: the baseline's whole grid). ``seed`` shuffles the
+    order of rendering. Raises ``UsageError`` for values outside their range.
     """
 
     alpha: float = 0.05
@@ -27,7 +25,6 @@ class GateOptions:
     margins: Mapping[str, float] = field(default_factory=dict)
     min_images: int | None = None
     max_images: int | None = None
-    inconclusive: Literal["pass", "fail"] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -18,7 +18,6 @@ from loraeval.gate.fixed import (
     failing,
     margin_of,
     missing_reason,
-    overall,
     scorers_tested,
     too_few_reason,
 )
@@ -27,6 +26,7 @@ from loraeval.gate.matching import BaselineIndex, Matched
 from loraeval.gate.options import GateOptions
 from loraeval.gate.sample import Estimate, images_to_decide
 from loraeval.gate.sentences import comparison_reason, stopped_early, verdict_reason
+from loraeval.outcome import outcome_of
 from loraeval.records import Checkpoint, Comparison, Outcome, ScoreRow, Verdict
 
 FIRST_LOOK = 12
@@ -107,13 +107,13 @@ class SequentialGate:
             )
             return self._verdict("fail", comparisons, idle)
         judged = self._comparisons()
-        found = overall([item.comparison for item in judged])
+        found = outcome_of(item.comparison for item in judged)
         settled = found == "fail" or all(item.settled for item in judged)
         return self._conclude(judged) if settled or len(rows) == len(self._order) else None
 
     def _conclude(self, judged: list[_Judged]) -> Verdict:
         comparisons = tuple(item.comparison for item in judged)
-        outcome = overall(comparisons)
+        outcome = outcome_of(comparisons)
         reason = verdict_reason(outcome, comparisons, self.baseline.name)
         reason += stopped_early(len(self._rows), len(self._order))
         return self._verdict(outcome, comparisons, reason)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loraeval.outcome import ORDER, worst
 from loraeval.records import Comparison, Outcome, Verdict
 from loraeval.report.data import RunReport
 
@@ -27,8 +27,6 @@ _LEAD: dict[Outcome, str] = {
     "stale": "Epoch {epoch}, the best of them, cannot be compared with {baseline}.",
 }
 """What the verdict of a series' best epoch means for whoever chooses one."""
-
-_GRAVITY: tuple[Outcome, ...] = ("fail", "stale", "inconclusive", "pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +56,18 @@ def headline(data: RunReport) -> Headline:
     counted = (
         f"{passed} of {len(data.verdicts)} checkpoints pass against {data.verdicts[0].baseline}"
     )
-    rest = [f"{counts[name]} {WORDS[name]}" for name in _GRAVITY[:3] if counts.get(name)]
+    rest = [f"{counts[name]} {WORDS[name]}" for name in ORDER[:3] if counts.get(name)]
     counted += f" ({', '.join(rest)})." if rest else "."
     if data.selection is not None and data.selection.epoch is not None:
         chosen = verdict_of_epoch(data, data.selection.epoch)
         if chosen is None:
-            return Headline(_gravest(data.verdicts), f"{data.selection.reason} {counted}")
+            return Headline(
+                worst(verdict.outcome for verdict in data.verdicts),
+                f"{data.selection.reason} {counted}",
+            )
         lead = _LEAD[chosen.outcome].format(epoch=data.selection.epoch, baseline=chosen.baseline)
         return Headline(chosen.outcome, f"{lead} {data.selection.reason} {counted}")
-    return Headline(_gravest(data.verdicts), counted)
+    return Headline(worst(verdict.outcome for verdict in data.verdicts), counted)
 
 
 def verdict_of_epoch(data: RunReport, epoch: int) -> Verdict | None:
@@ -91,8 +92,3 @@ def difference(comparison: Comparison) -> str:
 def estimate(comparison: Comparison) -> str:
     """Return the difference to the baseline as text without its interval; empty where unknown."""
     return difference(comparison).split(" ", maxsplit=1)[0]
-
-
-def _gravest(verdicts: Sequence[Verdict]) -> Outcome:
-    outcomes = {verdict.outcome for verdict in verdicts}
-    return next(name for name in _GRAVITY if name in outcomes)
