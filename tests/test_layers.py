@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"render", "scorers", "gate", "baselines", "sources", "testing"},
     {"report"},
     {"evaluation", "shared_run"},
-    {"commands", "cli", "pytest_plugin", "pytest_ini", "__main__"},
+    {"commands", "cli", "pytest_plugin", "pytest_evidence", "pytest_ini", "__main__"},
 ]
 STRANGERS = {"render", "scorers", "gate"}
 """Rooms of one layer that never import each other."""

@@ -8,11 +8,13 @@ makes it happen once for all workers of pytest-xdist.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from loraeval.pytest_evidence import ITEM, Evidence, item_name
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
@@ -51,6 +53,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="PATH",
         help="gate this LoRA checkpoint; repeatable, a glob, or a folder (then every epoch)",
+    )
+    group.addoption(
+        "--lora-partial",
+        action="store_true",
+        help="let a session that runs only a part of the gate (-k, --lf, one item) end with 0",
     )
     for name, text in OPTIONS.items():
         metavar, help_text = text.split("  ", 1)
@@ -91,6 +98,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lora_gate: an item of the LoRA gate (set by loraeval)")
     if not config.getoption("checkpoint"):
         return
+    if not hasattr(config, "workerinput"):
+        evidence = Evidence(config, lambda: _shared_run(config), lambda name: setting(config, name))
+        config.pluginmanager.register(evidence, "loraeval-evidence")
     config.stash[_ALONE] = config.args_source is not pytest.Config.ArgsSource.ARGS
     if config.stash[_ALONE]:
         config.args = []
@@ -135,6 +145,7 @@ class CheckpointNode(pytest.Collector):
         for scorer in _shared_run(self.config).gated_scorers():
             item: GateItem = GateItem.from_parent(self, name=scorer)
             item.add_marker("lora_gate")
+            item.user_properties.append((ITEM, item_name(self.name, scorer)))
             yield item
 
 
@@ -201,49 +212,6 @@ def _check_report(config: pytest.Config) -> None:
         from loraeval.commands.options import check_out
 
         check_out(config.invocation_params.dir / folder, folder=True, option="--lora-report")
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None]:
-    """Print the table of verdicts, on the controller, from the collected reports."""
-    yield
-    if not config.getoption("checkpoint") or config.getoption("collectonly"):
-        return
-    reports = [
-        report
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if getattr(report, "when", None) == "call"
-        and any(key == "loraeval" for key, _ in report.user_properties)
-    ]
-    if not reports:
-        return
-    from loraeval.gate.text import verdict_table
-    from loraeval.shared_run import read_verdicts
-
-    texts = [text for r in reports for key, text in r.user_properties if key == "loraeval"]
-    terminalreporter.section("LoRA gate")
-    verdicts = read_verdicts(texts)
-    trained = _shared_run(config).trained_otherwise(verdicts)
-    for line in [*verdict_table(verdicts).splitlines(), *trained]:
-        terminalreporter.write_line(line)
-    folder = setting(config, "report")
-    if folder is not None:
-        terminalreporter.write_line(_write_report(config, folder))
-
-
-def _write_report(config: pytest.Config, folder: str) -> str:
-    """Write the report; return the line that says where, or why not: a summary never breaks."""
-    from loraeval.errors import LoraevalError
-
-    place = Path(config.invocation_params.dir) / folder
-    try:
-        return f"report: {_shared_run(config).write_report(place)}"
-    except OSError as error:
-        why = f"{error.strerror}; choose another folder with --lora-report"
-        return f"report: not written, {error.filename or place}: {why}"
-    except LoraevalError as error:
-        return f"report: not written, {error}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -76,6 +76,10 @@ class SharedRun:
         except LoraevalError:
             return ("baseline",)
 
+    def expected(self) -> dict[str, tuple[str, ...]]:
+        """Return the items of the whole gate: the gated metrics of each checkpoint, by name."""
+        return dict.fromkeys(self.checkpoint_names(), self.gated_scorers())
+
     def baseline(self) -> Baseline:
         """Return the baseline; raise ``UsageError`` where none is named."""
         from loraeval.baselines import read_baseline
@@ -122,13 +126,14 @@ class SharedRun:
         place = verdict.comparisons.index(found)
         return ItemOutcome(kind, found.reason, _properties(verdict, found, place))
 
-    def write_report(self, folder: Path) -> Path:
-        """Write the HTML report of every checkpoint gated in this session; return the page."""
+    def write_report(self, folder: Path, names: Sequence[str]) -> Path:
+        """Write the HTML report of the checkpoints ``names``, gated in this session; return the
+        page.
+        """
         from loraeval.evaluation.reporting import write_run_report
 
-        names = self.checkpoint_names()
         runs = [self.run(name) for name in names]
-        paths = self._checkpoint_paths().values()
+        paths = [self._checkpoint_paths()[name] for name in names]
         files = {r.checkpoint: p for r, p in zip(runs, paths, strict=True) if p.is_file()}
         return write_run_report(folder, runs, self._make_setup().baseline, checkpoints=files)
 

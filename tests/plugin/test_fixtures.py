@@ -24,7 +24,7 @@ def test_own_tests_run_once_a_checkpoint(session: pytest.Pytester) -> None:
     session.makepyfile(test_own=OWN_TEST)
     result = session.runpytest(
         "test_own.py", "--checkpoint", "good-000002.safetensors", "--checkpoint",
-        "good-000003.safetensors", "-k", "test_own",
+        "good-000003.safetensors", "-k", "test_own", "--lora-partial",
     )  # fmt: skip
     result.assert_outcomes(passed=6, deselected=6)
 

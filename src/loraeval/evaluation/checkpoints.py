@@ -17,12 +17,20 @@ def expand(text: str, here: Path, *, found: bool = False) -> list[Path]:
     With ``found`` renders the file itself need not exist: its name says which renders are meant.
     Raises ``CheckpointError`` where nothing matches.
     """
+    if not text.strip():
+        raise CheckpointError(
+            "--checkpoint: expected a LoRA file, a glob or a folder of epochs, found an empty text "
+            "(a variable that is not set?)"
+        )
     path = here / text
     if path.is_dir():
         from loraeval.checkpoints.series import find_series
 
         epochs = [c.path for series in find_series(path) for c in series.checkpoints]
-        return epochs + _unreadable(path)
+        files = epochs + _unreadable(path)
+        if not files:
+            raise CheckpointError(f"{text}: expected the epochs of a run, found no LoRA in it")
+        return files
     if path.is_file() or (found and not glob.has_magic(text)):
         return [path]
     matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from loraeval.gate.sentences import stopped_early
 from loraeval.outside.text import clean
@@ -13,17 +13,18 @@ _HEAD = ("metric", "verdict", "candidate", "baseline", "change", "interval", "ma
 _WORDS = {"pass": "pass", "fail": "FAIL", "inconclusive": "undecided", "stale": "STALE"}
 
 
-def verdict_table(verdicts: Iterable[Verdict], *, width: int = 100) -> str:
+def verdict_table(
+    verdicts: Iterable[Verdict], *, width: int = 100, titles: Mapping[str, str] | None = None
+) -> str:
     """Return a table of every verdict: a line a metric, then the reason, wrapped at ``width``.
 
+    ``titles`` gives what to call a checkpoint instead of its outcome, by its file.
     Empty for no verdicts; no line break at the end.
     """
     blocks = []
     for verdict in verdicts:
-        title = clean(
-            f"{_WORDS[verdict.outcome]}  {verdict.checkpoint.label}  against {verdict.baseline}",
-            1000,
-        )
+        outcome = (titles or {}).get(verdict.checkpoint.file or "", _WORDS[verdict.outcome])
+        title = clean(f"{outcome}  {verdict.checkpoint.label}  against {verdict.baseline}", 1000)
         lines = [title]
         if verdict.outcome != "stale" and verdict.comparisons:
             lines += _aligned([_HEAD, *(_cells(item) for item in verdict.comparisons)])
