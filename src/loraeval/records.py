@@ -27,6 +27,11 @@ Family = Literal["sd15", "sdxl"]
 """Base-model family that a LoRA was trained on and that a pipeline belongs to."""
 
 
+RENDER_VERSION = 2
+"""Goes up whenever the same recipe, checkpoint, prompt and seed may give another image: stored
+renders are then made anew, and baselines that were rendered are stale."""
+
+
 def canonical_json(value: object) -> str:
     """Return ``value`` as JSON that depends on the content only: sorted keys, no NaN."""
     return json.dumps(
@@ -142,8 +147,11 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Digest of every field but ``seeds``, ``name`` and, once hashed, the base's path."""
+        """Digest of the version of rendering and of every field but ``seeds``, ``name`` and, once
+        hashed, the base's path.
+        """
         fields = {key: value for key, value in asdict(self).items() if key not in ("seeds", "name")}
+        fields["render_version"] = RENDER_VERSION
         if self.base_model_hash is not None:
             del fields["base_model"]
         return digest_of(fields)

@@ -413,12 +413,11 @@ def test_ray_is_told_to_use_loopback(monkeypatch: pytest.MonkeyPatch, taken: str
     fake.util = types.SimpleNamespace(get_node_ip_address=lambda: taken)
     for module in (fake, private, constants):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(fleet.RayCrew, "_start", lambda *_: None)
     if taken == "127.0.0.1":
-        fleet.RayCrew([])
+        assert fleet.connect("local", 1)
     else:
         with pytest.raises(RenderError, match="alone, it took"):
-            fleet.RayCrew([])
+            fleet.connect("local", 1)
     assert seen["_node_ip_address"] == "127.0.0.1"
     assert seen["include_dashboard"] is False
     assert seen["cluster"] is False

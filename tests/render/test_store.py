@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import signal
@@ -18,6 +19,7 @@ from PIL import Image
 from loraeval.cli import main
 from loraeval.errors import StoreError
 from loraeval.records import Caption, Prompt, Recipe
+from loraeval.render import known_files
 from loraeval.render.plan import CheckpointRef, Job, make_job
 from loraeval.render.store import Store
 
@@ -82,14 +84,44 @@ def test_a_file_without_a_row_is_adopted_only_if_it_is_the_right_one(tmp_path: P
     assert store.find(job(1).key) is None
 
 
-def test_hashes_are_remembered_until_the_file_changes(tmp_path: Path) -> None:
-    store = Store(tmp_path / "s")
-    file = tmp_path / "f"
+def test_digests_of_a_settled_file_are_computed_once_until_its_content_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, file = Store(tmp_path / "s"), tmp_path / "f"
+    computed: list[bytes] = []
+
+    def digest() -> str:
+        def compute(path: Path) -> str:
+            computed.append(path.read_bytes())
+            return computed[-1].hex()
+
+        return store.file_digest(file, "hex", compute)
+
     file.write_bytes(b"one")
-    first = store.file_sha256(file)
-    assert first == store.file_sha256(file)
-    file.write_bytes(b"two!")
-    assert store.file_sha256(file) != first
+    assert digest() == digest() == b"one".hex()
+    assert len(computed) == 2  # written this very moment: it may change within a clock's tick
+    monkeypatch.setattr(known_files, "SETTLED_SECONDS", -1.0)
+    assert digest() == digest() == b"one".hex()
+    assert len(computed) == 3
+    before = file.stat()
+    file.write_bytes(b"two")  # of the same size, in the same inode, its time set back
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert digest() == b"two".hex()
+    assert store.file_sha256(file) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_a_look_sees_a_changed_block_where_every_time_and_number_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "f"
+    file.write_bytes(bytes(1 << 20))
+    facts = file.stat()
+    first = known_files.look(file)[0]
+    with file.open("r+b") as opened:
+        opened.seek(-1, 2)
+        opened.write(b"x")
+    monkeypatch.setattr(Path, "stat", lambda self, **_: facts)
+    assert known_files.look(file)[0] != first
 
 
 def test_a_folder_that_is_no_store(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ to show escaped, never to evaluate and never a path.
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 import stat
@@ -84,13 +85,29 @@ def read_header(path: str | Path) -> Header:
     """
     path = Path(path)
     with _open(path) as file:
-        size = file.seek(0, 2)
+        return _header(path, file)
+
+
+def read_whole(path: str | Path) -> tuple[Header, bytes, str]:
+    """Return header, bytes and SHA-256 of a file, all of one reading: what the hash names is what
+    the bytes hold, whatever is written to the file meanwhile. Errors as ``read_header``.
+    """
+    path = Path(path)
+    with _open(path) as file:
+        _header(path, file)  # before a file that is no checkpoint is read whole
         file.seek(0)
-        head = file.read(32)
-        length = int.from_bytes(head[:8], "little")
-        _check_start(path, head, size, length)
-        file.seek(8)
-        raw = file.read(length)
+        data = file.read()
+    return _header(path, io.BytesIO(data)), data, hashlib.sha256(data).hexdigest()
+
+
+def _header(path: Path, file: BinaryIO) -> Header:
+    size = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(32)
+    length = int.from_bytes(head[:8], "little")
+    _check_start(path, head, size, length)
+    file.seek(8)
+    raw = file.read(length)
     if len(raw) != length:
         _refuse(path, f"truncated: the header needs {length} bytes, {len(raw)} are there")
     tree = _parse(path, raw)

@@ -10,7 +10,8 @@ the pooled state of the first chunk of the second.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 ROWS = 16
 """77-token rows in one pass of a text encoder on a GPU; a CPU takes them one by one."""
 
+CACHE_BYTES = 256 << 20
+"""Embeddings kept on the device: about 280 texts of three chunks for SDXL in float16."""
+
 CHUNK = 75
 """Tokens of a prompt in one pass of a text encoder; BOS and EOS make it 77."""
 
@@ -32,6 +36,42 @@ class Embedding:
 
     states: torch.Tensor
     pooled: torch.Tensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory on the device."""
+        return self.states.nbytes + (0 if self.pooled is None else self.pooled.nbytes)
+
+
+class EmbeddingCache:
+    """Embeddings by what they were made of, the longest unused let go beyond ``most`` bytes: those
+    of a long series would fill a GPU. ``get`` and ``put`` count as use.
+    """
+
+    def __init__(self, most: int = CACHE_BYTES) -> None:
+        self._most, self.nbytes = most, 0
+        self._kept: OrderedDict[Hashable, Embedding] = OrderedDict()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
+    def get(self, key: Hashable) -> Embedding | None:
+        """Return the embedding of ``key``, None where it is not kept."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def put(self, key: Hashable, embedding: Embedding) -> None:
+        """Keep an embedding under a new ``key``."""
+        self._kept[key] = embedding
+        self.nbytes += embedding.nbytes
+        while self.nbytes > self._most and len(self._kept) > 1:
+            self.nbytes -= self._kept.popitem(last=False)[1].nbytes
+
+    def drop(self, unwanted: Callable[[Any], bool]) -> None:
+        """Let go of every embedding whose key is ``unwanted``."""
+        for key in [key for key in self._kept if unwanted(key)]:
+            self.nbytes -= self._kept.pop(key).nbytes
 
 
 def token_ids(tokenizer: Any, text: str) -> list[int]:

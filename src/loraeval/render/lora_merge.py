@@ -31,8 +31,8 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A LoRA as read from its file. ``factors`` maps each module to alpha/rank; tensors are on the
-    CPU in the file's dtype.
+    """A LoRA as read from its file. ``factors`` maps each module to alpha/rank; tensors are in the
+    file's dtype; ``sha256`` is that of the bytes they were made of.
     """
 
     path: Path
@@ -40,22 +40,32 @@ class Lora:
     tensors: Mapping[str, torch.Tensor]
     factors: Mapping[str, float]
     trains_text: bool = False
+    sha256: str = ""
 
 
-def read_lora(path: Path, device: str = "cpu") -> Lora:
-    """Read a LoRA file: kohya, diffusers or PEFT naming, ``.safetensors``.
+def read_lora(path: Path, device: str = "cpu", sha256: str | None = None) -> Lora:
+    """Read a LoRA file: kohya, diffusers or PEFT naming, ``.safetensors``; the file is read once,
+    and hashed as it is read.
 
-    Raises ``CheckpointError`` for another format, an unsupported kind of adapter, modules with
-    missing parts, and tensors with NaN or infinity in them (they would render as black images).
+    Raises ``CheckpointError`` where the bytes are not those that ``sha256`` names, and for another
+    format, an unsupported kind of adapter, modules with missing parts, and tensors with NaN or
+    infinity in them (they would render as black images).
     """
     import torch
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
-    from loraeval.checkpoints.header import read_header
+    from loraeval.checkpoints.header import read_whole
 
-    header = read_header(path)
+    header, data, found = read_whole(path)
+    if sha256 is not None and found != sha256:
+        raise CheckpointError(
+            f"{clean(path)}: this file changed while it was being rendered (its SHA-256 was "
+            f"{sha256[:12]}… and is {found[:12]}…); wait until it is written, and run the same "
+            "command again"
+        )
     modules = group_keys(header.tensors, str(path))
-    tensors = load_file(path, device=device)
+    tensors = {name: tensor.to(device) for name, tensor in load(data).items()}
+    del data
     finite = torch.stack([_is_finite(tensor) for tensor in tensors.values()]).tolist()
     broken = [name for name, good in zip(tensors, finite, strict=True) if not good]
     if broken:
@@ -70,7 +80,7 @@ def read_lora(path: Path, device: str = "cpu") -> Lora:
         for name, module in modules.items()
         if name.startswith(("lora_te", "text_encoder"))
     )
-    return Lora(path, modules, tensors, factors, trained)
+    return Lora(path, modules, tensors, factors, trained, found)
 
 
 class WeightSwapper:
@@ -133,6 +143,7 @@ class WeightSwapper:
         import torch
 
         placed = {} if lora is None or scale == 0 else self.place(lora)
+        self.applied = 0
         with torch.no_grad():
             for place in self._touched - placed.keys():
                 self._weights[place].copy_(self._base[place])

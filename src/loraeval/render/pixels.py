@@ -63,10 +63,14 @@ def decode(
     """
     import torch
 
-    config = vae.config
-    before = vae.dtype
     if in_float32:
-        vae.to(dtype=torch.float32)
+        before = vae.dtype
+        try:
+            vae.to(dtype=torch.float32)
+            return decode(vae, latents, most, same=same)
+        finally:  # also where memory ran out halfway
+            vae.to(dtype=before)
+    config = vae.config
     latents = latents.to(vae.dtype)
     mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
     latents = latents / config.scaling_factor
@@ -83,8 +87,6 @@ def decode(
         for piece in torch.split(latents, size):
             inner = vae.post_quant_conv(piece) if vae.post_quant_conv is not None else piece
             images.append(vae.decoder(inner))
-    if in_float32:
-        vae.to(dtype=before)
     return torch.cat(images)[:count]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import connection
 from typing import Any
@@ -17,6 +18,9 @@ from loraeval.render.worker import Setup, Worker
 MAX_RESTARTS = 3
 """Workers started again in one crew before dead ones stay dead."""
 
+NO_GUARD = 64
+"""Exit status of a worker whose parent's script starts workers when it is imported."""
+
 
 class ProcessCrew:
     """One process a device, each with its own pipeline. Processes are spawned, never forked: CUDA
@@ -24,6 +28,10 @@ class ProcessCrew:
     """
 
     def __init__(self, setups: list[Setup]) -> None:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            # A worker's process runs the script that started it, which starts workers: the parent
+            # says what to do about it.
+            os._exit(NO_GUARD)
         self._context = multiprocessing.get_context("spawn")
         self._setups = setups
         self.size = len(setups)
@@ -31,6 +39,7 @@ class ProcessCrew:
         self._processes: list[Any] = []
         self._restarts = 0
         self._dead: set[int] = set()
+        self._work: tuple[int, int] | None = None
         for setup in setups:
             pipe, process = self._start(setup)
             self._pipes.append(pipe)
@@ -42,20 +51,45 @@ class ProcessCrew:
         return [process.pid for process in self._processes]
 
     def prepare(self, checkpoints: list[CheckpointRef], images: int, shapes: int) -> float:
-        """Load every worker's pipeline and check the checkpoints; return the slowest estimate."""
+        """Load every worker's pipeline and check the checkpoints; return the slowest estimate.
+
+        Every worker has answered when an error is raised: none answers into the next call.
+        """
+        self._work = (images, shapes)
         for index, pipe in enumerate(self._pipes):
             # One worker checks the files; the others would find the same.
             pipe.send(("prepare", None, (checkpoints if index == 0 else [], images, shapes)))
         seconds = 0.0
+        failed: Exception | None = None
         for worker, pipe in enumerate(self._pipes):
             try:
                 seconds = max(seconds, _unwrap(pipe.recv())[1])
-            except (EOFError, ConnectionResetError) as error:
-                raise RenderError(
-                    f"the worker on {self._setups[worker].device} died while it loaded the model; "
-                    "most often that is out of memory"
-                ) from error
+            except (EOFError, ConnectionResetError):
+                failed = self._died(worker)
+            except Exception as error:  # noqa: BLE001 - raised once all have answered
+                failed = failed or error
+        if failed is not None:
+            raise failed
         return seconds
+
+    def facts(self, worker: int) -> dict[str, Any]:
+        """Return the ``Worker.facts`` of one worker that has no unit under way."""
+        self._pipes[worker].send(("facts", None, None))
+        return dict(_unwrap(self._pipes[worker].recv())[1])
+
+    def _died(self, worker: int) -> RenderError:
+        """Return the error for a worker that ended before it had loaded the model."""
+        self._processes[worker].join(5)
+        if self._processes[worker].exitcode == NO_GUARD:
+            return RenderError(
+                "rendering on several devices starts Python processes that import your script "
+                "again, and it renders when imported; put what it does below if __name__ == "
+                '"__main__":'
+            )
+        return RenderError(
+            f"the worker on {self._setups[worker].device} died while it loaded the model; "
+            "most often that is out of memory"
+        )
 
     def send(self, worker: int, index: int, jobs: list[Job]) -> None:
         """Hand a unit to a worker; a dead one is noticed in ``wait``."""
@@ -82,7 +116,8 @@ class ProcessCrew:
         if self._restarts >= MAX_RESTARTS:
             return False
         self._restarts += 1
-        self._pipes[worker], self._processes[worker] = self._start(self._setups[worker])
+        made = self._start(self._setups[worker], self._work)
+        self._pipes[worker], self._processes[worker] = made
         self._dead.discard(worker)
         return True
 
@@ -99,17 +134,22 @@ class ProcessCrew:
                 process.kill()
                 process.join()
 
-    def _start(self, setup: Setup) -> tuple[connection.Connection, Any]:
+    def _start(
+        self, setup: Setup, work: tuple[int, int] | None = None
+    ) -> tuple[connection.Connection, Any]:
         ours, theirs = self._context.Pipe()
         # A spawned child imports the package afresh; daemon: it ends when this process does.
-        process = self._context.Process(target=_serve, args=(theirs, setup), daemon=True)
+        process = self._context.Process(target=_serve, args=(theirs, setup, work), daemon=True)
         process.start()
         theirs.close()
         return ours, process
 
 
-def _serve(pipe: connection.Connection, setup: Setup) -> None:
-    """Body of a worker process: take messages until ``stop`` or until the parent is gone."""
+def _serve(pipe: connection.Connection, setup: Setup, work: tuple[int, int] | None = None) -> None:
+    """Body of a worker process: take messages until ``stop`` or until the parent is gone. ``work``
+    is what ``prepare`` was called with before the worker that this one replaces died: it compiles
+    what that one had compiled.
+    """
     if setup.device.startswith("cpu"):
         os.environ["OMP_NUM_THREADS"] = "1"
     worker = Worker(setup)
@@ -126,6 +166,13 @@ def _serve(pipe: connection.Connection, setup: Setup) -> None:
         error = future.exception()
         reply(index, future.result() if error is None else _Failure.of(error))
 
+    if work is not None and isinstance(
+        failed := _answer(partial(worker.prepare, [], *work)), _Failure
+    ):
+        reply(None, failed)
+    calls: dict[str, Callable[[Any], Any]] = {
+        "prepare": lambda given: worker.prepare(*given), "facts": lambda _: worker.facts(),
+    }  # fmt: skip
     while True:
         try:
             kind, index, payload = pipe.recv()
@@ -133,11 +180,8 @@ def _serve(pipe: connection.Connection, setup: Setup) -> None:
             os._exit(1)  # the parent is gone: nobody waits for what is under way
         if kind == "stop":
             break
-        if kind == "prepare":
-            try:
-                reply(None, worker.prepare(*payload))
-            except Exception as error:  # noqa: BLE001 - travels to the parent
-                reply(None, _Failure.of(error))
+        if kind in calls:
+            reply(None, _answer(partial(calls[kind], payload)))
         else:
             future = worker.submit(payload)
             future.add_done_callback(partial(finished, index))
@@ -158,6 +202,13 @@ class _Failure:
 
         text = "".join(traceback.format_exception(error))
         return cls(RuntimeError(f"a render worker failed:\n{text}"))
+
+
+def _answer(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 - travels to the parent
+        return _Failure.of(error)
 
 
 def _unwrap(message: tuple[int | None, Any]) -> tuple[int | None, Any]:

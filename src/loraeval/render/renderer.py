@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from loraeval.errors import UsageError
+from loraeval.errors import CheckpointError, UsageError
 from loraeval.records import Checkpoint, Prompt, PromptSet, Recipe, Render
 from loraeval.render import economy
+from loraeval.render.devices import choose_devices
+from loraeval.render.fleet import Fleet
 from loraeval.render.plan import (
     BASE_MODEL,
     CheckpointRef,
@@ -48,7 +49,8 @@ class Renderer:
     ``recipe`` is resolved on construction (``renderer.recipe`` has the base model's hash and the
     dtype of the device). ``devices``: ``auto`` (every CUDA GPU, else the CPU), or a list such as
     ``cuda:0,cuda:1`` or ``cpu``; ``workers`` takes the first so many of them, or starts so many CPU
-    workers. ``ray``: ``local``, or the address of a Ray cluster whose hosts share the store.
+    workers. ``ray``: ``local``, or the address of a Ray cluster whose hosts share the store; the
+    cluster is joined on construction, and has a worker on each of its free GPUs.
     ``batch_size`` None tries the largest and halves it when memory runs out. ``compile``: ``auto``
     (where the run is long enough to pay for it), ``always``, ``never``. ``progress`` None shows a
     bar on a terminal. ``health`` counts what was made: ``ok``, ``vae-float32``, ``black``, ``nan``.
@@ -75,10 +77,11 @@ class Renderer:
         if batch_size is not None and batch_size < 1:
             raise UsageError(f"batch size must be 1 or more, found {batch_size}")
         self.store = store
-        self.devices = choose_devices(devices, workers)
+        self._ray = Fleet(ray, devices, workers) if ray is not None else None
+        self.devices = self._ray.devices if self._ray else choose_devices(devices, workers)
         self.recipe = resolve_recipe(recipe, device=self.devices[0], store=store, offline=offline)
         self.health: dict[str, int] = {}
-        self._compile, self._batch_size, self._ray = compile, batch_size, ray
+        self._compile, self._batch_size = compile, batch_size
         self._shown = economy.wants_progress(progress)
         self._team: Any = None
         self._labels: Labels | None = None
@@ -135,6 +138,8 @@ class Renderer:
         team, self._team = self._team, None
         if team is not None:
             team.close()
+        if self._ray is not None:
+            self._ray.close()
 
     def describe(self, checkpoints: Iterable[Path]) -> list[Checkpoint]:
         """Return what is known of each checkpoint file; raises as ``render`` does.
@@ -212,9 +217,7 @@ class Renderer:
                 for device in self.devices
             ]
             if self._ray is not None:
-                from loraeval.render.fleet import RayCrew
-
-                self._team = RayCrew(setups, None if self._ray == "local" else self._ray)
+                self._team = self._ray.crew(setups[0])
             elif len(setups) > 1:
                 from loraeval.render.pool import ProcessCrew
 
@@ -222,7 +225,13 @@ class Renderer:
             else:
                 self._team = Worker(setups[0])
         images = -(-len(todo) // len(self.devices))
-        return float(self._team.prepare(refs, images, shapes))
+        try:
+            return float(self._team.prepare(refs, images, shapes))
+        except BaseException as error:
+            # With a checkpoint that does not fit, all workers have answered and hold their models.
+            if not isinstance(self._team, Worker) and not isinstance(error, CheckpointError):
+                self.close()
+            raise
 
     def _run(self, todo: list[Job]) -> Iterator[Sequence[Made]]:
         team = self._team
@@ -263,41 +272,3 @@ class Renderer:
             step=ref.step,
             strength=self.recipe.lora_scale if ref.name else None,
         )
-
-
-def choose_devices(devices: str | Sequence[str], workers: int | None = None) -> list[str]:
-    """Return the devices to render on, one entry a worker.
-
-    Raises ``UsageError`` for a name that is not ``auto``, ``cpu``, ``cuda`` or ``cuda:N``, a GPU
-    that is not there, and more workers than GPUs.
-    """
-    import torch
-
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers must be 1 or more, found {workers}")
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    names = devices.split(",") if isinstance(devices, str) else list(devices)
-    chosen: list[str] = []
-    for name in (item.strip() for item in names):
-        if name in ("auto", "cuda"):
-            chosen += [f"cuda:{index}" for index in range(gpus)]
-            if name == "auto" and not gpus:
-                chosen.append("cpu")
-        elif name == "cpu":
-            chosen.append(name)
-        else:
-            index = -1
-            with suppress(ValueError):
-                index = int(name.removeprefix("cuda:")) if name.startswith("cuda:") else -1
-            if not 0 <= index < gpus:
-                raise UsageError(f"no device {name!r} here; there are {gpus} CUDA GPUs and cpu")
-            chosen.append(name)
-    if not chosen:
-        raise UsageError("no CUDA GPU here; render on the CPU with devices = cpu")
-    if workers is None:
-        return chosen
-    if set(chosen) == {"cpu"}:
-        return ["cpu"] * workers
-    if workers > len(chosen):
-        raise UsageError(f"{workers} workers asked for, {len(chosen)} GPUs are there: one each")
-    return chosen[:workers]

@@ -21,7 +21,7 @@ from loraeval.records import Recipe
 from loraeval.render.compiling import TOLERANCE, Part, compile_module, decompile, disagreement
 from loraeval.render.denoise import conditions, denoise, first_step
 from loraeval.render.economy import decode_limit, default_limit
-from loraeval.render.encode import Embedding, encode_sd15, encode_sdxl
+from loraeval.render.encode import Embedding, EmbeddingCache, encode_sd15, encode_sdxl
 from loraeval.render.halves import share_halves
 from loraeval.render.lora_merge import Lora, WeightSwapper, read_lora
 from loraeval.render.pixels import Pending, decode, initial_noise, to_device, to_host
@@ -57,9 +57,9 @@ class Engine:
         parts = ("unet", "text_encoder", "text_encoder_2")
         components = {p: m for p in parts if (m := getattr(self.pipe, p, None)) is not None}
         self._swapper = WeightSwapper(components, recipe.family, self._keep_on(components))
-        self._embeddings: dict[tuple[tuple[str, float], str, int, int | None], Embedding] = {}
-        self._weights: tuple[str, float] = ("base", 0.0)
-        self._text: tuple[str, float] = ("base", 0.0)
+        self._embeddings = EmbeddingCache()
+        self._weights: tuple[str, float] | None = ("base", 0.0)
+        self._text: tuple[str, float] | None = ("base", 0.0)
         self._sizes: dict[tuple[int, int, int], set[int]] = {}
         self._verified: set[tuple[object, ...]] = set()
         self.decode_limit = decode_limit(recipe, self._memory())
@@ -68,7 +68,7 @@ class Engine:
         self._gave_up = False
         self.ready: set[Part] = set()
         """What was compiled already, and found to compute the same."""
-        self.reader: Callable[[Path], Lora] = read_lora
+        self.reader: Callable[[Path, str], Lora] = _read
 
     @property
     def device_name(self) -> str:
@@ -93,34 +93,41 @@ class Engine:
         return len(self._swapper.place(lora))
 
     def use(self, path: Path | None, sha256: str, scale: float) -> None:
-        """Put the LoRA at ``path`` into the weights at ``scale``; nothing to do if it is there."""
+        """Put the LoRA at ``path`` into the weights at ``scale``; nothing to do if it is there.
+
+        While weights change, and after an error that came then, nothing counts as being there.
+        """
         wanted = ("base", 0.0) if path is None or scale == 0 else (sha256, scale)
         if wanted == self._weights:
             return
-        lora = None if path is None or scale == 0 else self.reader(path)
+        lora = None if path is None or scale == 0 else self.reader(path, sha256)
+        before, self._weights, self._text = self._text, None, None
         self._swapper.apply(lora, scale)
-        self._weights = wanted
         text = wanted if lora is not None and lora.trains_text else ("base", 0.0)
-        if text != self._text:
-            for key in [key for key in self._embeddings if key[0][0] != "base"]:
-                del self._embeddings[key]
-            self._text = text
+        if text != before:
+            self._embeddings.drop(lambda key: key[0][0] != "base")
+        self._weights, self._text = wanted, text
 
     def embed(self, texts: Sequence[str], chunks: int, clip_skip: int | None) -> list[Embedding]:
         """Return the embeddings of ``texts`` by the text encoders as they are now; each once."""
+        if self._text is None:  # an error came while weights changed
+            self.use(None, "base", 0.0)
         state, pipe = self._text, self.pipe
-        new = [
-            t for t in dict.fromkeys(texts) if (state, t, chunks, clip_skip) not in self._embeddings
-        ]
+        assert state is not None
+        keys = {text: (state, text, chunks, clip_skip) for text in texts}
+        known = {text: self._embeddings.get(key) for text, key in keys.items()}
+        new = [text for text, found in known.items() if found is None]
+        made: list[Embedding] = []
         if new and self.recipe.family == "sdxl":
             tokenizers = (pipe.tokenizer, pipe.tokenizer_2)
             encoders = (pipe.text_encoder, pipe.text_encoder_2)
             made = encode_sdxl(tokenizers, encoders, new, chunks)
         elif new:
             made = encode_sd15(pipe.tokenizer, pipe.text_encoder, new, chunks, clip_skip)
-        for text, embedding in zip(new, made if new else [], strict=True):
-            self._embeddings[state, text, chunks, clip_skip] = embedding
-        return [self._embeddings[state, text, chunks, clip_skip] for text in texts]
+        for text, embedding in zip(new, made, strict=True):
+            known[text] = embedding
+            self._embeddings.put(keys[text], embedding)
+        return [found for text in texts if (found := known[text]) is not None]
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Pending]:
         """Sample ``jobs`` (of one group) in batches of at most ``limit``; halve on out-of-memory.
@@ -142,11 +149,23 @@ class Engine:
                 continue
             yield pending
 
-    def again(self, pending: Pending, index: int) -> Pending:
-        """Decode one image of a batch again with the VAE in float32: the retry of a fault."""
+    def again(self, pending: Pending, index: int) -> Pending | None:
+        """Decode one image of a batch again with the VAE in float32: the retry of a fault. None
+        where there is no memory for that, also once what is unused was given back.
+        """
         latents = pending.latents[index : index + 1]
-        with torch.compiler.set_stance("force_eager"):
-            images = decode(self.pipe.vae, latents, 1, in_float32=True)
+        images = None
+        for _ in range(2):
+            try:
+                with torch.compiler.set_stance("force_eager"):
+                    images = decode(self.pipe.vae, latents, 1, in_float32=True)
+                break
+            except _OUT_OF_MEMORY as error:
+                error.__traceback__ = None
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        if images is None:
+            return None
         retried = to_host([pending.jobs[index]], latents, images)
         retried.wait()
         return retried
@@ -256,18 +275,22 @@ class Engine:
         return int(torch.cuda.get_device_properties(self.device).total_memory)
 
 
-def read_beside(path: Path, device: str) -> Lora:
+def _read(path: Path, sha256: str) -> Lora:
+    return read_lora(path, sha256=sha256)
+
+
+def read_beside(path: Path, device: str, sha256: str) -> Lora:
     """Return ``read_lora`` of ``path`` for a thread beside the one that drives the device: on a
     stream of its own, since a copy on the device's first stream waits for all that is queued there.
     """
     if not device.startswith("cuda"):
-        return read_lora(path, device)
+        return read_lora(path, device, sha256)
     drives = torch.cuda.current_stream(device)
     if device not in _SIDE:
         _SIDE[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     side = _SIDE[device]
     with torch.cuda.stream(side):
-        lora = read_lora(path, device)
+        lora = read_lora(path, device, sha256)
     side.synchronize()
     for tensor in lora.tensors.values():
         tensor.record_stream(drives)

@@ -20,7 +20,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from loraeval.errors import StoreError
 from loraeval.outside.files import write_bytes_atomically
 from loraeval.records import Recipe, canonical_json
+from loraeval.render.known_files import look
 from loraeval.render.plan import Job
 from loraeval.render.store_file import (
     StoreRow,
@@ -51,8 +52,9 @@ CREATE TABLE IF NOT EXISTS renders (
     details TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS by_checkpoint ON renders (checkpoint);
 CREATE TABLE IF NOT EXISTS recipes (digest TEXT PRIMARY KEY, json TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS hashes (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime INTEGER NOT NULL, sha256 TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS known_files (
+    path TEXT NOT NULL, what TEXT NOT NULL, look TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (path, what));
 CREATE TABLE IF NOT EXISTS speeds (
     what TEXT PRIMARY KEY, images REAL NOT NULL, seconds REAL NOT NULL, made REAL NOT NULL);
 """
@@ -170,24 +172,32 @@ class Store:
         return None if row is None else json.loads(row[0])
 
     def file_sha256(self, path: Path) -> str:
-        """Return the SHA-256 of a file, computed once per size and modification time."""
+        """Return the SHA-256 of a file, computed once for as long as a look at it (``look``) shows
+        no change.
+        """
         from loraeval.checkpoints.header import file_sha256
 
-        name, facts = str(path.resolve()), path.stat()
+        return self.file_digest(path, "sha256", file_sha256)
+
+    def file_digest(self, path: Path, what: str, compute: Callable[[Path], str]) -> str:
+        """Return ``compute(path)``, kept under the name ``what`` as ``file_sha256`` is."""
+        name = str(path.resolve())
+        seen, settled = look(path)
         with self._connection() as connection:
             row = connection.execute(
-                "SELECT sha256 FROM hashes WHERE path = ? AND size = ? AND mtime = ?",
-                (name, facts.st_size, facts.st_mtime_ns),
+                "SELECT digest FROM known_files WHERE path = ? AND what = ? AND look = ?",
+                (name, what, seen),
             ).fetchone()
         if row is not None:
             return str(row[0])
-        sha256 = file_sha256(path)
-        with self._connection() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?)",
-                (name, facts.st_size, facts.st_mtime_ns, sha256),
-            )
-        return sha256
+        digest = compute(path)
+        if settled and look(path)[0] == seen:
+            with self._connection() as connection:
+                connection.execute(
+                    "INSERT OR REPLACE INTO known_files VALUES (?, ?, ?, ?)",
+                    (name, what, seen, digest),
+                )
+        return digest
 
     def note_speed(self, what: str, images: int, seconds: float) -> None:
         """Remember how long ``images`` took on a device with a recipe, for the next estimate."""

@@ -60,8 +60,9 @@ class Worker:
         threads = max(2, min(4, os.cpu_count() or 2))
         self._encode = ThreadPoolExecutor(threads, thread_name_prefix="png")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
-        self._loras: dict[Path, Future[Lora]] = {}
-        self._last: Path | None = None
+        self._loras: dict[str, Future[Lora]] = {}
+        self._last: str | None = None
+        self._versions: dict[str, str] = {}
         self._expected = 0.0
         self._pace = economy.Pace()
         self._pace_lock = threading.Lock()
@@ -76,10 +77,10 @@ class Worker:
 
     def submit(self, jobs: list[Job]) -> Future[list[Made]]:
         """Queue jobs of one group; the result comes when all are in the store."""
-        path = jobs[0].checkpoint.path
-        if path is not None and path not in self._loras and path != self._last:
-            self._loras[path] = self._reader.submit(self._read_file, path)
-        self._last = path
+        ref = jobs[0].checkpoint
+        if ref.path is not None and ref.sha256 not in self._loras and ref.sha256 != self._last:
+            self._loras[ref.sha256] = self._reader.submit(self._read_file, ref.path, ref.sha256)
+        self._last = ref.sha256
         sampled = self._device.submit(self._sample, jobs)
         return self._finish.submit(self._store, sampled, jobs)
 
@@ -115,15 +116,18 @@ class Worker:
             use_compile_cache(self.setup.store.folder / "compile")
             self._engine = sd.Engine(self.setup.recipe, self.setup.device, limit=self.setup.limit)
             self._engine.reader = self._read
+            self._versions = made_with()
         return self._engine
 
     def _prepare(self, checkpoints: list[CheckpointRef], images: int, shapes: int) -> float:
         from loraeval.render.lora_merge import read_lora
 
         engine = self._load()
+        self._loras.clear()  # what was read ahead for units that were given up
+        self._last = None
         for checkpoint in checkpoints:
             if checkpoint.path is not None:
-                engine.check(read_lora(checkpoint.path, str(engine.device)))
+                engine.check(read_lora(checkpoint.path, str(engine.device), checkpoint.sha256))
         return self._decide(engine, images, shapes)
 
     def _decide(self, engine: Engine, images: int, shapes: int) -> float:
@@ -164,15 +168,17 @@ class Worker:
         decode = timing.seconds_to_decode(engine, size) / size
         return {"unet": step * self.setup.recipe.steps, "vae": decode}
 
-    def _read_file(self, path: Path) -> Lora:
+    def _read_file(self, path: Path, sha256: str) -> Lora:
         from loraeval.render.sd import read_beside
 
-        return read_beside(path, self.setup.device)
+        return read_beside(path, self.setup.device, sha256)
 
-    def _read(self, path: Path) -> Lora:
-        """Return a LoRA, read ahead while the batch before it was computed where possible."""
-        ahead = self._loras.pop(path, None)
-        return self._read_file(path) if ahead is None else ahead.result()
+    def _read(self, path: Path, sha256: str) -> Lora:
+        """Return a LoRA, read ahead while the batch before it was computed where possible. What
+        was read ahead is held by its content, and let go here: equal files are held once.
+        """
+        ahead = self._loras.pop(sha256, None)
+        return self._read_file(path, sha256) if ahead is None else ahead.result()
 
     def _sample(self, jobs: list[Job]) -> tuple[float, list[Pending]]:
         started = time.perf_counter()
@@ -209,9 +215,12 @@ class Worker:
         pixels, health = pending.pixels[index], "ok"
         if fault is not None:
             retried = self._device.submit(self._engine.again, pending, index).result()
-            pixels, health = retried.pixels[0], retried.faults().get(0, "vae-float32")
+            health = fault
+            if retried is not None:
+                pixels, health = retried.pixels[0], retried.faults().get(0, "vae-float32")
         job = pending.jobs[index]
         details = {
+            **self._versions,
             "device": self._engine.device_name,
             "batch": pending.batch,
             "processor": self._engine.processor,
@@ -219,6 +228,16 @@ class Worker:
         }
         self.setup.store.write(job, pixels.numpy(), health, details)
         return Made(job.key, health)
+
+
+def made_with() -> dict[str, str]:
+    """Return the versions of what makes an image here: loraeval, torch, diffusers."""
+    import torch
+    from diffusers import __version__ as diffusers
+
+    from loraeval import __version__
+
+    return {"loraeval": __version__, "torch": str(torch.__version__), "diffusers": str(diffusers)}
 
 
 def speed_name(recipe: Recipe, device: str, *, compiled: bool = False) -> str:
