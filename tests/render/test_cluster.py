@@ -106,10 +106,8 @@ def test_a_host_whose_gpu_torch_does_not_find_is_named(
 ) -> None:
     cluster.add_node(num_cpus=2, num_gpus=1)
     cluster.wait_for_nodes()
-    with (
-        Renderer(recipe, Store(tmp_path), ray="auto") as renderer,
-        pytest.raises(RenderError, match="where torch finds none"),
-    ):
+    with Renderer(recipe, Store(tmp_path), ray="auto") as renderer:
         assert renderer.devices == ["cuda"]
         assert renderer.recipe.dtype == "float16"
-        list(renderer.render([None], prompts[:1], [1]))
+        with pytest.raises(RenderError, match="where torch finds none"):
+            list(renderer.render([None], prompts[:1], [1]))

@@ -10,6 +10,7 @@ from loraeval.checkpoints import anatomy as anatomies
 from loraeval.checkpoints import series
 from loraeval.errors import CheckpointError
 from loraeval.records import Family
+from loraeval.render.known_files import look
 from loraeval.render.plan import BASE_MODEL, CheckpointRef
 from loraeval.render.store import Store
 
@@ -21,12 +22,12 @@ _Label = tuple[str, int | None, int | None]
 class Labels:
     """What is known of the checkpoints of one family, each file read and each folder ordered once.
 
-    A file that was written anew (another size, time or inode) is read again.
+    A file that was written anew (``known_files.look``), or has just been, is read again.
     """
 
     family: Family
     store: Store
-    _known: dict[Path, tuple[tuple[int, int, int], CheckpointRef]] = field(default_factory=dict)
+    _known: dict[Path, tuple[str, CheckpointRef]] = field(default_factory=dict)
     _folders: dict[Path, dict[Path, _Label]] = field(default_factory=dict)
 
     def describe(self, checkpoints: Iterable[Path | str | None]) -> list[CheckpointRef]:
@@ -40,7 +41,7 @@ class Labels:
 
     def _ref(self, path: Path) -> CheckpointRef:
         whole = path.resolve()
-        state = _state(whole)
+        state, settled = _look(whole)
         if state is not None and whole in self._known and self._known[whole][0] == state:
             return self._known[whole][1]
         found = anatomies.read_anatomy(path)
@@ -52,7 +53,7 @@ class Labels:
             self._folders[whole.parent] = _folder_labels(whole.parent)
         run, epoch, step = self._folders[whole.parent].get(whole) or _own_label(path)
         ref = CheckpointRef(whole, self.store.file_sha256(path), run, epoch, path.name, step)
-        if state is not None:
+        if state is not None and settled:
             self._known[whole] = (state, ref)
         return ref
 
@@ -64,12 +65,11 @@ def describe(
     return Labels(family, store).describe(checkpoints)
 
 
-def _state(path: Path) -> tuple[int, int, int] | None:
+def _look(path: Path) -> tuple[str | None, bool]:
     try:
-        facts = path.stat()
+        return look(path)
     except OSError:
-        return None  # reading it says why
-    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+        return None, False  # reading it says why
 
 
 def _folder_labels(folder: Path) -> dict[Path, _Label]:
