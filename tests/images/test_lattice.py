@@ -13,7 +13,14 @@ from skimage import data
 
 from loraeval.images.lattice import _shares, estimate_lattice
 from loraeval.images.lattice_search import Evidence, Peaks, judge, trace
-from loraeval.images.profiles import above_floor, edge_profiles
+from loraeval.images.profiles import (
+    BANDS,
+    COARSE,
+    SIDES,
+    VISIBLE,
+    above_floor,
+    edge_profiles,
+)
 from loraeval.images.reading import read_image
 from loraeval.testing.portraits import render_photo, scene
 from loraeval.testing.portraits_degrade import add_noise, blur, jpeg
@@ -55,12 +62,31 @@ def test_profiles_by_hand() -> None:
     assert down.tolist() == [0, 0, 0]
 
 
-def test_profiles_against_plain_differences() -> None:
-    rgb = np.random.default_rng(0).integers(0, 256, (150, 70, 3), dtype=np.uint8)
-    wide = rgb.astype(int)
-    across, down = edge_profiles(rgb)
-    assert across == pytest.approx(np.abs(np.diff(wide, axis=1)).sum(axis=(0, 2)) / 150)
-    assert down == pytest.approx(np.abs(np.diff(wide, axis=0)).sum(axis=(1, 2)) / 70)
+def _profile_by_hand(rgb: np.ndarray) -> np.ndarray:
+    """The edge profile along x, pixel by pixel."""
+    height, width = rgb.shape[:2]
+    step = np.abs(np.diff(rgb.astype(float), axis=1))
+    hard = np.maximum(step - COARSE, 0).sum(axis=(0, 2)) / height
+    tall = max(1, round(height / BANDS))
+    bands = np.asarray(Image.fromarray(rgb).reduce((1, tall)), float)
+    reach = max(1, round(width / SIDES))
+    wide = np.pad(bands, ((0, 0), (reach, reach), (0, 0)), mode="edge")
+    soft = np.zeros(width - 1)
+    for at in range(width - 1):
+        middle = at + reach + 1
+        sides = wide[:, middle : middle + reach].mean(1) - wide[:, middle - reach : middle].mean(1)
+        seen = np.abs(sides).sum(axis=1) > VISIBLE
+        soft[at] = (np.abs(bands[:, at + 1] - bands[:, at]).sum(axis=1) * seen).mean()
+    return np.maximum(hard, soft)
+
+
+@pytest.mark.parametrize("shape", [(150, 70, 3), (40, 300, 3)])
+def test_profiles_against_plain_differences(shape: tuple[int, ...]) -> None:
+    for most in (12, 256):
+        rgb = np.random.default_rng(0).integers(0, most, shape, dtype=np.uint8)
+        across, down = edge_profiles(rgb)
+        assert across == pytest.approx(_profile_by_hand(rgb))
+        assert down == pytest.approx(_profile_by_hand(rgb.transpose(1, 0, 2).copy()))
 
 
 def test_the_floor_takes_even_noise_away() -> None:
@@ -222,3 +248,50 @@ def test_an_axis_with_weak_lines_is_judged_with_the_other_axis() -> None:
     assert _shares(strong, weak._replace(nats=-1.0)) == (0.4, -0.025)
     assert _shares(strong._replace(nats=8.0), weak) == (0.16, 0.125)
     assert _shares(strong, None) == (0.4, 0.0)
+
+
+def _ball(cells: int) -> np.ndarray:
+    away = np.hypot(*(np.mgrid[:cells, :cells] + 0.5 - cells / 2))
+    sprite = np.full((cells, cells, 3), 255, np.uint8)
+    sprite[away < 0.36 * cells] = (120, 20, 30)
+    sprite[away < 0.3 * cells] = (200, 40, 40)
+    return sprite
+
+
+def _chest() -> np.ndarray:
+    sprite = np.full((16, 16, 3), 255, np.uint8)
+    sprite[4:14, 2:14] = (50, 30, 20)
+    sprite[5:8, 3:13] = (150, 90, 40)
+    sprite[9:13, 3:13] = (120, 70, 30)
+    sprite[7:10, 7:9] = (240, 200, 60)
+    return sprite
+
+
+@pytest.mark.parametrize("side", [500, 512, 700, 1024])
+def test_a_sprite_has_its_lattice_or_too_few_edges_at_every_scale(side: int) -> None:
+    for cells in (16, 24, 32):
+        lattice = estimate_lattice(_shown(_ball(cells), side, side))
+        assert lattice.size is not None
+        assert (round(lattice.size[0]), round(lattice.size[1])) == (cells, cells)
+        assert (lattice.too_few, lattice.confidence) == (False, 1)
+    assert estimate_lattice(_shown(_chest(), side, side)).too_few
+
+
+def test_a_smooth_picture_of_few_edges_is_gridless_not_undecided() -> None:
+    soft = blur(_shown(_chest(), 512, 512), 9)
+    lattice = estimate_lattice(soft)
+    assert (lattice.found, lattice.too_few) == (False, False)
+    blank = estimate_lattice(np.zeros((512, 512, 3), np.uint8))
+    assert (blank.found, blank.too_few) == (False, False)
+
+
+def test_a_companion_beside_every_line_makes_no_finer_lattice() -> None:
+    for seed in (9000, 9001):
+        art = _shown(scene(seed).cells, 512, 512).copy()
+        for edge in -(-np.arange(24) * 512 // 24):
+            art[edge : edge + 7] //= 2
+            art[:, edge : edge + 7] //= 2
+        lattice = estimate_lattice(art)
+        assert lattice.size is not None
+        assert round(lattice.size[0]) == round(lattice.size[1]) == 24
+        assert max(lattice.x.even, lattice.y.even) < 0.5

@@ -13,6 +13,7 @@ from loraeval.records import Prompt
 from loraeval.scorers.base import ScoreContext
 from loraeval.scorers.grid import GridScorer, axis_regularity, faults, regularity, size_agreement
 from loraeval.testing.portraits import render_pixel_art, scene
+from loraeval.testing.portraits_degrade import add_noise, blur, jpeg
 
 CONTEXT = ScoreContext(Prompt("p", "", caption_of("")), lattice=(24, 24))
 
@@ -33,8 +34,10 @@ def _scores(rgb: np.ndarray) -> tuple[float, float]:
 
 def test_regularity_by_hand() -> None:
     assert axis_regularity(_axis()) == 1
-    assert axis_regularity(_axis(confidence=0.5, on=0.125, even=0.5)) == pytest.approx(0.0625)
-    assert regularity(Lattice(_axis(), _axis(even=0.5))) == pytest.approx(0.25)
+    assert axis_regularity(_axis(even=0.975)) == 1
+    wanted = 0.5 * (0.5 / 0.975) ** 2 * (1 - 0.875**4)
+    assert axis_regularity(_axis(confidence=0.5, on=0.125, even=0.5)) == pytest.approx(wanted)
+    assert regularity(Lattice(_axis(), _axis(even=0.4875))) == pytest.approx(0.25)
     assert regularity(Lattice(_axis(), NONE)) == 0
 
 
@@ -79,3 +82,32 @@ def test_an_uneven_lattice_fails_on_regularity() -> None:
         index = np.repeat(np.arange(24), np.diff(np.sort(edges)))
         uneven = np.ascontiguousarray(scene(seed).cells[index[:, None], index[None, :]])
         assert _scores(uneven)[0] < 0.3 < 0.9 < _scores(render_pixel_art(scene(seed), 512))[0]
+
+
+def test_few_hard_edges_are_unscored_with_the_reason() -> None:
+    box = np.full((512, 512, 3), 255, np.uint8)
+    box[128:384, 160:352] = (40, 90, 200)
+    for score in GridScorer().score(picture_from_array(box, "box"), CONTEXT):
+        assert score.value is None
+        assert score.reason is not None
+        assert "too few edges" in score.reason
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_what_nobody_sees_moves_no_grid(soft: bool) -> None:
+    moved: dict[str, list[float]] = {}
+    for seed in range(8000, 8004):
+        art = render_pixel_art(scene(seed), 512)
+        art = blur(art, 1.0) if soft else art
+        clean = _scores(art)[0]
+        for name, change in {
+            "noise": add_noise(art, 2, seed),
+            "JPEG": jpeg(art, 90),
+            "bits": art & 0xFE,
+            "shift": ((art[:-1, :-1].astype(int) + art[1:, 1:]) // 2).astype(np.uint8),
+            "visible": jpeg(art, 10),
+        }.items():
+            moved.setdefault(name, []).append(_scores(change)[0] - clean)
+    means = {name: float(np.mean(gaps)) for name, gaps in moved.items()}
+    assert means.pop("visible") < -0.2
+    assert max(map(abs, means.values())) < 0.005, means

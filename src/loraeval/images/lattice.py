@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from loraeval.images.lattice_search import (
     MIN_LINES,
+    SEARCH,
     Evidence,
     Floats,
     Peaks,
@@ -39,6 +40,17 @@ benchmarks/README.md says how far pictures without one come."""
 
 SURE_SHARE = 0.6
 """Evidence from which a lattice is certain."""
+
+BEST_SHARE = 0.85
+"""Few lines cannot earn ``SURE_SHARE``: this part of all that they can is as certain."""
+
+FEW_LINES = 12.0
+"""Effective lines of both axes together under which hard edges are too few to tell a lattice from
+edges that happen to lie evenly: a chest, a box. A ball of 16 cells has 19."""
+
+HARD_SHARE = 0.7
+"""Share of the edge energy within a pixel of the edges' lines (of two at 1024 pixels) from which
+edges are hard: a smooth picture with few maxima is not a sprite with few edges."""
 
 POOLED_NATS = 14.0
 """Least evidence of both axes together that may speak for the weaker one: the price of having
@@ -74,6 +86,7 @@ class AxisLattice:
     missing: int
     extra: int
     drift: float
+    span: int = 0
 
     @property
     def count(self) -> float | None:
@@ -83,10 +96,14 @@ class AxisLattice:
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """The lattice of a picture along x and y."""
+    """The lattice of a picture along x and y.
+
+    ``too_few``: all edges are hard, and so few that nothing can be told of a lattice.
+    """
 
     x: AxisLattice
     y: AxisLattice
+    too_few: bool = False
 
     @property
     def found(self) -> bool:
@@ -134,7 +151,26 @@ def estimate_lattice(rgb: npt.NDArray[np.uint8]) -> Lattice:
             chosen, most = pair, nats
     shares = _shares(*chosen)
     x, y = (_fit(*each) for each in zip(axes, chosen, shares, strict=True))
-    return Lattice(x, y)
+    return Lattice(x, y, _too_few(axes))
+
+
+def _too_few(axes: list[_Axis]) -> bool:
+    """Return whether all visible edges are hard, at least one is there, and they are few."""
+    lines = math.fsum(float(axis.peaks.weight.sum()) for axis in axes)
+    return 0 < lines < FEW_LINES and min(map(_hard_share, axes)) >= HARD_SHARE
+
+
+def _hard_share(axis: _Axis) -> float:
+    """Return the share of edge energy within a pixel of a peak, wider in large pictures."""
+    profile, total = axis.profile, float(axis.profile.sum())
+    if not total:
+        return 1.0
+    reach = max(1, round(len(profile) / 512))
+    at = np.rint(axis.peaks.position).astype(int) - 1
+    near = np.zeros(len(profile), bool)
+    for step in range(-reach, reach + 1):
+        near[np.clip(at + step, 0, len(profile) - 1)] = True
+    return float(profile[near].sum()) / total
 
 
 def _evidence(axis: _Axis, periods: Floats, widths: tuple[float, ...]) -> list[list[Evidence]]:
@@ -182,10 +218,15 @@ def _fit(axis: _Axis, evidence: Evidence | None, share: float) -> AxisLattice:
     edges is then asked of the lines as traced, while ``on_lines`` stays that of the comb.
     """
     length = len(axis.profile) + 1
-    confidence = float(np.clip((share - NULL_SHARE) / (SURE_SHARE - NULL_SHARE), 0, 1))
+    sure = SURE_SHARE
+    if evidence is not None and evidence.full > SEARCH:
+        best = BEST_SHARE * (1 - SEARCH / evidence.full)
+        sure = min(SURE_SHARE, max(best, 2 * NULL_SHARE))
+    confidence = float(np.clip((share - NULL_SHARE) / (sure - NULL_SHARE), 0, 1))
     if evidence is None or confidence == 0:
         return AxisLattice(length, None, 0.0, 0.0, 0.0, 0.0, 0, 0, 0.0)
     period, phase = fit_comb(axis.peaks, evidence.period)
+    period, phase = _without_doubling(axis.peaks, period, phase)
     everywhere = np.arange(1, length, dtype=np.float64)
     carried = on_lines = _excess(everywhere, axis.profile, period, phase)
     if carried < CARRIED:
@@ -211,6 +252,7 @@ def _fit(axis: _Axis, evidence: Evidence | None, share: float) -> AxisLattice:
         missing=missing,
         extra=int(np.count_nonzero(strong & ~near)),
         drift=_drift(axis.peaks, away, length),
+        span=len(lines) + missing,
     )
 
 
@@ -236,6 +278,41 @@ def fit_comb(peaks: Peaks, period: float) -> tuple[float, float]:
     return fitted, phase
 
 
+MOST_DOUBLED = 8
+"""Lines of the finer lattice a cell that are looked for where each cell's line has a companion."""
+
+BY_CHANCE = 1e-3
+"""Chance under which lines that are missing in step are no accident of the drawing."""
+
+
+def _without_doubling(peaks: Peaks, period: float, phase: float) -> tuple[float, float]:
+    """Return the comb of the cells where ``period`` is that of a companion to every cell's line.
+
+    Where each line has a second one at the same distance (a seam, a mosaic's grout, a third of
+    each cell in another colour), all edges lie on a finer comb of which some lines, always the
+    same ones of each cell, are never there. Art that truly has so fine a lattice misses lines too,
+    but not in step: the chance that as many as are missing fall into one class of every ``m``
+    lines decides.
+    """
+    index = np.round((peaks.position - phase) / period).astype(int)
+    near = np.abs(peaks.position - phase - index * period) < NEAR * period
+    if not near.any():
+        return period, phase
+    lines = np.unique(index[near])
+    span = np.arange(lines[0], lines[-1] + 1)
+    there = np.isin(span, lines)
+    rate = 1 - there.mean()
+    for step in range(3, MOST_DOUBLED + 1):
+        classes = [there[span % step == part] for part in range(step)]
+        empty = [len(part) for part in classes if not part.any()]
+        if len(empty) in (0, step - 1) or min(empty) < 3:
+            continue
+        if step * MOST_DOUBLED * rate ** max(empty) < BY_CHANCE:
+            weight = np.bincount(index[near] % step, peaks.weight[near], minlength=step)
+            return period * step, phase + int(np.argmax(weight)) * period
+    return period, phase
+
+
 def _phase(peaks: Peaks, period: float) -> float:
     """Return the circular mean of the peaks modulo ``period``, in pixels."""
     turn = np.exp(2j * np.pi * peaks.position / period) @ peaks.weight
@@ -252,10 +329,10 @@ def _away(position: Floats, period: float, phase: float | Floats) -> Floats:
 def _excess(position: Floats, energy: Floats, period: float, phase: float | Floats) -> float:
     """Return the share of energy on the lines beyond chance, 0 to 1.
 
-    The band about a line is flat to 0.035 periods (at least half a pixel, which whole pixels
-    need) and falls to nothing 0.07 periods further out.
+    The band about a line is flat to 0.05 periods (at least half a pixel, which whole pixels
+    need) and falls to nothing 0.08 periods further out: a decoder's softness is no fault.
     """
-    flat, fall = max(0.5, 0.035 * period), max(0.35, 0.07 * period)
+    flat, fall = max(0.5, 0.05 * period), max(0.35, 0.08 * period)
     distance = np.abs(_away(position, period, phase)) * period
     band = np.clip(1 - (distance - flat) / fall, 0, 1)
     chance = (2 * flat + fall) / period

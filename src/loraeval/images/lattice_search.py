@@ -220,8 +220,9 @@ def _emission(peaks: Peaks, periods: Floats, width: float) -> Floats:
     scale = periods.astype(np.float32)[None, :, None]
     away *= scale
     if width <= HARD:
-        # In wide cells a phase step is wider than a hard line: an edge between two steps is on it.
-        slack = np.maximum(0, scale / (2 * PHASES) - np.float32(0.5))
+        # A hard edge lies on a whole pixel beside its line, and in wide cells a phase step is
+        # wider than a hard line: an edge between two steps is on it.
+        slack = np.float32(0.08) + np.maximum(0, scale / (2 * PHASES) - np.float32(0.25))
         if slack.any():
             away = np.maximum(np.abs(away) - slack, 0)
     gain: Floats = log_gain(away, scale, width)
