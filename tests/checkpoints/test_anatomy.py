@@ -151,8 +151,12 @@ def test_resized_merged_and_damaged_files_are_told(tmp_path: Path) -> None:
     assert "Dynamic" in str(read_anatomy(dynamic).resized)
     edited = write_lora(tmp_path / "e.safetensors", rank=4, network_dim=32, **SMALL)
     assert read_anatomy(edited).resized == "recorded rank 32, but the tensors have 4"
-    merged = write_lora(tmp_path / "m.safetensors", **SMALL, metadata={"ss_network_dim": "4"})
-    assert "merge_lora" in str(read_anatomy(merged).merged)
+    bare = write_lora(tmp_path / "b.safetensors", **SMALL, metadata={"ss_network_dim": "4"})
+    assert read_anatomy(bare).merged is None  # --no_metadata leaves as little
+    merged = write_lora(
+        tmp_path / "m.safetensors", **SMALL, metadata={"modelspec.merged_from": "a, b"}
+    )
+    assert "merged_from" in str(read_anatomy(merged).merged)
     blob = bytearray((tmp_path / "e.safetensors").read_bytes())
     blob[-1] ^= 1
     (tmp_path / "e.safetensors").write_bytes(blob)

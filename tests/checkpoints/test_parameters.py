@@ -80,7 +80,7 @@ NOT_STORED = {
     "initial_step", "skip_until_initial_step", "weighted_captions", "caption_separator",
     "token_warmup_min", "token_warmup_step", "masked_loss", "alpha_mask",
     "conditioning_data_dir", "scale_v_pred_loss_like_noise_pred", "v_pred_like_loss",
-    "no_half_vae", "skip_cache_check", "cache_text_encoder_outputs", "dataset_class",
+    "no_half_vae", "skip_cache_check", "dataset_class",
     "keep_tokens_separator", "secondary_separator", "enable_wildcard", "caption_prefix",
     "caption_suffix",
 }  # fmt: skip
@@ -105,9 +105,9 @@ def test_without_metadata_the_tensors_still_tell(tmp_path: Path) -> None:
     run = training_parameters(write_lora(tmp_path / "a.safetensors", metadata=None, **SMALL))
     known = {name for name, entry in run.values.items() if entry.known}
     assert known == {
-        "base_model_version", "network_module", "network_dim", "network_alpha", "scale",
+        "base_model_version", "adapter", "network_dim", "network_alpha", "scale",
         "save_precision", "dora", "text_encoder_trained", "network_train_unet_only",
-        "network_train_text_encoder_only", "training_script", "file_size",
+        "network_train_text_encoder_only", "file_size",
     }  # fmt: skip
     assert all(entry.source != "default" for entry in run.values.values())
 

@@ -85,7 +85,8 @@ def test_flags_that_stop_or_do_nothing(tmp_path: Path) -> None:
     text = ("python train_network.py --batch_size=4 --max_ 3 --network_dim=many "
             "--max_token_length=75 --seed\n")  # fmt: skip
     facts = read(tmp_path, "a.sh", text)
-    assert "unknown flag" in facts.ignored["batch_size"]
+    assert "no flag of train_network.py" in facts.ignored["batch_size"]
+    assert not facts.complete
     assert "ambiguous" in facts.ignored["max_"]
     told = " ".join(facts.warnings)
     for word in ("network_dim many", "choices: 150, 225", "--seed stands without"):
@@ -186,7 +187,7 @@ def test_gui_settings(tmp_path: Path) -> None:
         ("a.toml", b"nothing = 1", "no parameter"),
         ("a.json", b"[" * 100_000, "JSON"),
         ("a.json", b"[]", "object"),
-        ("a.json", b"{}", "GUI"),
+        ("a.json", b"{}", "kohya_ss"),
         ("a.toml", b"run_facts = 1", "name"),
         ("a.toml", b"run_facts = 1\nname = 'x'\n[facts]\ncolour = 1", "knows"),
         ("a.toml", b"run_facts = 1\nname = 'x'\n[arguments]\nbatch = 1", "no argument"),

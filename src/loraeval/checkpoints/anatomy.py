@@ -17,6 +17,7 @@ from loraeval.checkpoints import family as families
 from loraeval.checkpoints.header import Header, TensorInfo, read_header, read_scalars
 from loraeval.checkpoints.layout import lora_modules
 from loraeval.checkpoints.naming import Module, group_modules
+from loraeval.checkpoints.scale import module_scale, peft_alphas
 from loraeval.checkpoints.scan import Scan, scan_all, scan_some
 from loraeval.errors import CheckpointError
 from loraeval.outside.text import clean
@@ -131,7 +132,7 @@ def anatomy_of(header: Header, *, deep: bool | None = None) -> Anatomy:
     scan = scan_all(header) if deep else scan_some(header, _worth_a_look(modules))
     alphas, bad_alphas = _alphas(header, modules)
     parts = tuple(
-        _component(name, members, alphas, scan)
+        _component(name, members, alphas, scan, header.metadata)
         for name, members in sorted(_by_component(modules, family).items(), key=_unet_first)
     )
     recorded = header.metadata.get("sshs_model_hash")
@@ -217,17 +218,22 @@ def _alphas(header: Header, modules: Mapping[str, Module]) -> tuple[dict[str, fl
 
 
 def _component(
-    name: str, modules: list[Module], alphas: Mapping[str, float], scan: Scan
+    name: str,
+    modules: list[Module],
+    alphas: Mapping[str, float],
+    scan: Scan,
+    metadata: Mapping[str, str],
 ) -> Component:
     ranks: Counter[int] = Counter()
     values: Counter[float] = Counter()
     scales: Counter[float] = Counter()
     looked = zero = 0
+    of_adapter = peft_alphas(metadata)
     for module in modules:
         rank, alpha = module.rank, alphas.get(module.name)
         if rank:
             ranks[rank] += 1
-            scales[alpha / rank if alpha is not None else 1.0] += 1
+            scales[module_scale(module.name, rank, alpha, of_adapter)] += 1
         if alpha is not None:
             values[alpha] += 1
         if module.up is not None and module.up.name in scan.seen:
@@ -268,9 +274,6 @@ def _resized(metadata: Mapping[str, str], parts: tuple[Component, ...]) -> str |
 def _merged(metadata: Mapping[str, str]) -> str | None:
     if "modelspec.merged_from" in metadata:
         return "modelspec.merged_from names the files it was merged from"
-    keys = {key for key in metadata if key.startswith("ss_")}
-    if keys and "ss_learning_rate" not in keys and "modelspec.title" not in metadata:
-        return "only the minimum of metadata is left, as merge_lora writes it"
     return None
 
 

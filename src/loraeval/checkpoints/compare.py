@@ -15,7 +15,7 @@ from typing import Any, Literal
 from loraeval.checkpoints.inert import inert_reason
 from loraeval.checkpoints.literature import EVIDENCE, Evidence
 from loraeval.checkpoints.parameters import Parameters, ParameterValue
-from loraeval.checkpoints.table import GROUPS, ParameterSpec, parameter_table
+from loraeval.checkpoints.table import GROUPS, ParameterSpec, parameter_table, training_scripts
 from loraeval.checkpoints.truths import truths_of
 from loraeval.checkpoints.values import Value, number, same, shown, shown_as
 from loraeval.errors import UsageError
@@ -168,6 +168,11 @@ def _difference(spec: ParameterSpec, a: Parameters, b: Parameters) -> tuple[Effe
     if silent is not None:
         if spec.effect != "learned" or (name in _DERIVED and name not in silent.values):
             return "same", ""
+        other = b if silent is a else a
+        if spec.flag and name not in silent.values and _no_such_flag(name, silent):
+            if not other.known(name) or other.values[name].source == "default":
+                return "same", ""
+            return "inert", f"{silent['training_script']} takes no such flag"
         return "unknown", f"{silent.name} does not tell"
     if same(meant(name, a), meant(name, b)):
         return "same", ""
@@ -184,6 +189,12 @@ def _difference(spec: ParameterSpec, a: Parameters, b: Parameters) -> tuple[Effe
         if why is not None:
             return "inert", f"no effect in {run.name}: {why}"
     return "effective", ""
+
+
+def _no_such_flag(name: str, run: Parameters) -> bool:
+    """Whether the training script of a run is known and does not take the flag ``name``."""
+    script = training_scripts().get(str(run["training_script"]))
+    return script is not None and name not in script.flags
 
 
 def _told(row: Row) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loraeval.checkpoints.scripts import ScriptFacts, assign
+from loraeval.checkpoints.script_facts import ScriptFacts, assign
 from loraeval.checkpoints.table import parameter_table
 from loraeval.checkpoints.values import Value, canonical
 from loraeval.errors import CheckpointError

@@ -123,5 +123,10 @@ def notes_on(metadata: Mapping[str, str], parts: Sequence[Component]) -> Iterato
         yield "only text encoders were trained"
     elif names == {"unet"}:
         yield "only the UNet was trained: prompts mean what they mean in the base model"
+    if "lora_alpha" in metadata and not any(part.alphas for part in parts):
+        yield (
+            "lora_alpha stands in the metadata by itself, where no program that is known looks for "
+            "it: the scale is 1"
+        )
     if not metadata:
         yield "no metadata: training parameters can be read from the tensors only"

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from loraeval.checkpoints.scripts import SUFFIXES, ScriptFacts, parse_json, read_script, read_text
+from loraeval.checkpoints.script_facts import ScriptFacts, parse_json, read_text
+from loraeval.checkpoints.scripts import SUFFIXES, read_script
 from loraeval.checkpoints.table import default_of, parameter_table, spec_of
-from loraeval.checkpoints.values import Value, same, shown
+from loraeval.checkpoints.values import Value, canonical, number, same, shown
 from loraeval.errors import CheckpointError
 from loraeval.outside.text import clean
 
@@ -25,7 +26,7 @@ SOURCES: dict[str, str] = {
     "derived": "derived from tensors, file names or the series",
     "script": "from the script or configuration given",
     "stated": "stated by a person",
-    "default": "not given, so sd-scripts' default",
+    "default": "not given, so the trainer's default",
     "not stored": "not stored in the file; give the script",
 }
 """What each source means, in the words of the tables' legend."""
@@ -183,17 +184,22 @@ def parameters_of_script(facts: ScriptFacts) -> Parameters:
     origin = clean(facts.path.name)
     source: Source = "stated" if isinstance(facts, RunFacts) else "script"
     for name, spec in parameter_table().items():
+        default = facts.default(name)
         if name in facts.unresolved:
-            detail = f"{origin} leaves {clean(facts.unresolved[name], 60)} open"
-            entries[name] = ParameterValue(None, "not stored", detail)
+            entries[name] = ParameterValue(None, "not stored", facts.why_unknown(name))
         elif name in facts.values:
-            entries[name] = ParameterValue(facts.values[name], source, origin)
-        elif spec.flag and facts.complete:
-            entries[name] = ParameterValue(default_of(spec), "default", "sd-scripts' default")
-        elif spec.flag:
-            entries[name] = ParameterValue(None, "not stored", f"not given in {origin}")
+            own = facts.own.get(name, name)
+            detail = origin if own == name else f"{origin}: {clean(own, 60)}"
+            entries[name] = ParameterValue(facts.values[name], source, detail)
+        elif default is not None:
+            detail = f"the default of {facts.program}"
+            entries[name] = ParameterValue(default_of(default), "default", detail)
+        elif spec.flag and (name in facts.flags or not facts.flags):
+            entries[name] = ParameterValue(None, "not stored", facts.why_unknown(name))
     if facts.trainer is not None:
         entries["training_script"] = ParameterValue(facts.trainer, source, origin)
+    if facts.program is not None:
+        entries["trainer"] = ParameterValue(facts.program, source, origin)
     if isinstance(facts, RunFacts):
         for name, value in facts.extras.items():
             entries[name] = ParameterValue(value, "stated", origin)
@@ -223,6 +229,7 @@ def _finish(entries: dict[str, ParameterValue]) -> None:
     kind_entry = entries.get("optimizer_type")
     if kind_entry is not None and kind_entry.source == "default":
         entries["optimizer_type"] = ParameterValue("AdamW", "default", "sd-scripts' default")
+    _name_adapter(entries)
     dim, alpha = entries.get("network_dim"), entries.get("network_alpha")
     if "scale" in entries or dim is None or alpha is None:
         return
@@ -230,6 +237,35 @@ def _finish(entries: dict[str, ParameterValue]) -> None:
         detail = f"network_alpha / network_dim = {shown(alpha.value)} / {dim.value}"
         scale = alpha.value / dim.value if alpha.value else 1.0
         entries["scale"] = ParameterValue(scale, "derived", detail)
+
+
+_ADAPTERS = {
+    "networks.lora_fa": "lora", "networks.dylora": "dylora", "networks.loha": "loha",
+    "networks.lokr": "lokr", "networks.oft": "oft", "networks.oft_flux": "oft",
+}  # fmt: skip
+
+
+def _name_adapter(entries: dict[str, ParameterValue]) -> None:
+    """Take module and network arguments of sd-scripts to the names that all trainers share."""
+    module, words = entries.get("network_module"), entries.get("network_args")
+    given = dict(
+        word.partition("=")[::2] for word in str(words.value if words else "" or "").split()
+    )
+    if words is not None and words.value is not None:
+        for name, key in (("conv_dim", "conv_dim"), ("conv_alpha", "conv_alpha"),
+                          ("lokr_factor", "factor")):  # fmt: skip
+            if key in given and name not in entries:
+                value = canonical(name, given[key])
+                entries[name] = ParameterValue(value, words.source, f"network_args: {key}")
+    if "adapter" in entries or module is None or not isinstance(module.value, str):
+        return
+    kind = _ADAPTERS.get(module.value)
+    if kind is None and module.value.startswith("networks.lora"):
+        kind = "locon" if number(given.get("conv_dim", "")) else "lora"
+    if module.value == "lycoris.kohya":
+        kind = given.get("algo", "lora")
+    if kind is not None:
+        entries["adapter"] = ParameterValue(kind, module.source, f"network_module {module.value}")
 
 
 def parameters_json(parameters: Parameters) -> str:

@@ -104,7 +104,7 @@ def place_of_path(path: Path) -> tuple[Place | None, str]:
 
 def recorded_counts(metadata: Mapping[str, str]) -> dict[str, int]:
     """Return ``epoch``, ``epochs`` (of the whole run) and ``step`` as far as metadata tell:
-    sd-scripts' and musubi-tuner's keys, ai-toolkit's ``training_info``.
+    sd-scripts' and musubi-tuner's keys, ai-toolkit's ``training_info``, ``global_step``.
     """
     found = {}
     for name, key in (("epoch", "ss_epoch"), ("step", "ss_steps"), ("epochs", "ss_num_epochs")):
@@ -118,6 +118,9 @@ def recorded_counts(metadata: Mapping[str, str]) -> dict[str, int]:
     step = info.get("step") if isinstance(info, dict) else None
     if "step" not in found and isinstance(step, int) and not isinstance(step, bool) and step >= 0:
         found["step"] = step
+    written = _count(metadata.get("global_step"))  # SimpleTuner's
+    if "step" not in found and written is not None:
+        found["step"] = written
     return found
 
 

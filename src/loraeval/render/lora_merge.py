@@ -11,13 +11,13 @@ in every step, and a swap takes milliseconds.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loraeval.checkpoints.scale import module_scale, peft_alphas
 from loraeval.errors import CheckpointError
 from loraeval.outside.text import clean
 from loraeval.render.adapters import LoraModule, decompose, difference, rank_of
@@ -73,7 +73,7 @@ def read_lora(path: Path, device: str = "cpu", sha256: str | None = None) -> Lor
             f"{path}: {len(broken)} of its {len(tensors)} tensors hold NaN or infinity, "
             f"{broken[0]} for one; this checkpoint is broken, take an earlier epoch"
         )
-    factors = _factors(path, modules, tensors, _peft_alphas(header.metadata))
+    factors = _factors(path, modules, tensors, peft_alphas(header.metadata))
     trained = any(
         module.magnitude is not None
         or all(torch.stack([tensors[key].any() for key in module.factors]).tolist())
@@ -228,10 +228,9 @@ def _factors(
             rank = rank_of(module, tensors)
             if rank is None:
                 factors[name] = 1.0
-            elif module.alpha is not None:
-                factors[name] = scales[module.alpha] / rank
             else:
-                factors[name] = _peft_factor(alphas, name, rank)
+                alpha = None if module.alpha is None else scales[module.alpha]
+                factors[name] = module_scale(name, rank, alpha, alphas)
         except (IndexError, ZeroDivisionError, OverflowError):
             factors[name] = math.nan
         if not math.isfinite(factors[name]):
@@ -240,26 +239,3 @@ def _factors(
                 "file is damaged"
             )
     return factors
-
-
-def _peft_alphas(metadata: Mapping[str, str]) -> dict[str, Any]:
-    try:
-        value = json.loads(metadata.get("lora_adapter_metadata", "{}"))
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _peft_factor(alphas: Mapping[str, Any], name: str, rank: int) -> float:
-    """Return alpha/rank as PEFT's metadata give it; 1 where they say nothing, as diffusers does."""
-    component, _, path = name.partition(".")
-    alpha = alphas.get(f"{component}.lora_alpha")
-    pattern = alphas.get(f"{component}.alpha_pattern")
-    if isinstance(pattern, dict):
-        for key, value in pattern.items():
-            if path == key or path.endswith(f".{key}"):
-                alpha = value
-    if not isinstance(alpha, (int, float)) or isinstance(alpha, bool):
-        return 1.0
-    root = rank**0.5 if alphas.get(f"{component}.use_rslora") is True else rank
-    return float(alpha) / root
