@@ -54,11 +54,12 @@ class Evidence:
     compared: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
-    def pytest_report_header(self) -> str | None:
-        """Say before anything runs that an undecided gate will not turn the session red."""
-        if self.setting("inconclusive") != "pass":
-            return None
-        return "LoRA gate: undecided counts as pass here (--lora-inconclusive pass)"
+    def pytest_report_header(self) -> list[str]:
+        """Say before anything runs what will not be gated, or not turn the session red."""
+        lines = self.shared().not_looked_at()
+        if self.setting("inconclusive") == "pass":
+            lines.insert(0, "undecided counts as pass here (--lora-inconclusive pass)")
+        return [f"LoRA gate: {line}" for line in lines]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in what an item of the gate reported."""

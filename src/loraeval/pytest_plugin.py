@@ -142,7 +142,7 @@ class CheckpointNode(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one item a gated scorer."""
-        for scorer in _shared_run(self.config).gated_scorers():
+        for scorer in _shared_run(self.config).items_of(self.name):
             item: GateItem = GateItem.from_parent(self, name=scorer)
             item.add_marker("lora_gate")
             item.user_properties.append((ITEM, item_name(self.name, scorer)))

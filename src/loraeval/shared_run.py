@@ -60,6 +60,7 @@ class SharedRun:
     _runs: dict[str, GateRun] = field(default_factory=dict)
     _setup: GateSetup | None = None
     _paths: dict[str, Path] | None = None
+    _refused: dict[Path, str] = field(default_factory=dict)
 
     def adopt(self, run_id: str) -> None:
         """Use the folder of this test run id from now on."""
@@ -68,6 +69,16 @@ class SharedRun:
     def checkpoint_names(self) -> list[str]:
         """Return the names of the checkpoints under test, sorted within each argument."""
         return list(self._checkpoint_paths())
+
+    def items_of(self, checkpoint: str) -> tuple[str, ...]:
+        """Return the items of a checkpoint: its metrics, or one that says why it is not gated."""
+        return self.gated_scorers() if self._why_not(checkpoint) is None else ("file",)
+
+    def not_looked_at(self) -> list[str]:
+        """Return a line for each folder under test in which no gate will look at something."""
+        from loraeval.evaluation.checkpoints import not_looked_at
+
+        return not_looked_at(self.checkpoints, self.here)
 
     def gated_scorers(self) -> tuple[str, ...]:
         """Return the metrics that become items; without a usable baseline one item says why."""
@@ -78,7 +89,7 @@ class SharedRun:
 
     def expected(self) -> dict[str, tuple[str, ...]]:
         """Return the items of the whole gate: the gated metrics of each checkpoint, by name."""
-        return dict.fromkeys(self.checkpoint_names(), self.gated_scorers())
+        return {name: self.items_of(name) for name in self.checkpoint_names()}
 
     def baseline(self) -> Baseline:
         """Return the baseline; raise ``UsageError`` where none is named."""
@@ -98,6 +109,9 @@ class SharedRun:
         """Return the gated run of ``checkpoint``, computed once a session."""
         from loraeval.evaluation.stored_run import is_stored, read_run, write_run
 
+        why_not = self._why_not(checkpoint)
+        if why_not is not None:
+            raise UsageError(f"not gated: {why_not}")
         if checkpoint not in self._runs:
             folder = self._folder() / uuid.uuid5(uuid.NAMESPACE_URL, checkpoint).hex
             refusal = folder.with_suffix(".refused")
@@ -197,8 +211,14 @@ class SharedRun:
             from loraeval.evaluation.checkpoints import expand_all
 
             found = bool(self.settings.get("renders"))
-            self._paths = expand_all(self.checkpoints, self.here, found=found)
+            self._paths = expand_all(
+                self.checkpoints, self.here, found=found, refused=self._refused
+            )
         return self._paths
+
+    def _why_not(self, checkpoint: str) -> str | None:
+        """Return why a file of a folder cannot be gated, None where it can."""
+        return self._refused.get(self._checkpoint_paths()[checkpoint])
 
 
 def _folder_of(run_id: str) -> Path:
