@@ -49,16 +49,29 @@ def comparable(work: Path) -> dict[str, str]:
     return {**found, "gated/verdict.json": text}
 
 
-@pytest.mark.slow
-def test_fifty_kills_lose_nothing(repo: Path, tmp_path: Path) -> None:
+def killed(repo: Path, folder: Path, kills: int) -> dict[str, int]:
+    """What came of a run that was killed ``kills`` times, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, str(repo / "tests/reliability/fake_runs.py"), str(tmp_path),
-         "--kills", "50"],
-        capture_output=True, text=True, timeout=500,
+        [sys.executable, str(repo / "tests/reliability/fake_runs.py"), str(folder),
+         "--kills", str(kills)],
+        capture_output=True, text=True, timeout=1500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    counts = json.loads(done.stdout)
-    assert counts["kills"] == 50
+    counts: dict[str, int] = json.loads(done.stdout)
+    assert counts["kills"] == kills
+    return counts
+
+
+@pytest.mark.slow
+def test_eight_kills_lose_nothing(repo: Path, tmp_path: Path) -> None:
+    counts = killed(repo, tmp_path, 8)
+    assert counts["finished"] >= 1
+    assert counts["with images"] >= 2, "most kills came before there was anything to lose"
+
+
+@pytest.mark.nightly
+def test_fifty_kills_lose_nothing(repo: Path, tmp_path: Path) -> None:
+    counts = killed(repo, tmp_path, 50)
     assert counts["finished"] >= 5
     assert counts["with images"] >= 20, "most kills came before there was anything to lose"
     assert counts["unfinished writes"] >= 1, "no kill landed inside a write"

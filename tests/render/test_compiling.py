@@ -42,7 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("family", ["sd15", pytest.param("sdxl", marks=pytest.mark.nightly)])
 def test_compiled_renders_are_those_of_the_plain_model(
     bases: Any, series: Any, prompts: list[Prompt], tmp_path: Path, family: Family
 ) -> None:
@@ -65,7 +65,7 @@ def test_compiled_renders_are_those_of_the_plain_model(
     assert (made[0][names[-1]] != made[0][names[-3]]).any()  # other weights, other images
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_all_engines_of_a_process_compute_their_own_blocks(
     bases: Any, prompts: list[Prompt], quick: list[str]
 ) -> None:
@@ -87,6 +87,7 @@ def test_all_engines_of_a_process_compute_their_own_blocks(
     assert len(quick) == 5
 
 
+@pytest.mark.nightly
 def test_every_guidance_scale_is_compiled_and_compared_on_the_compiling_thread(
     recipe: Recipe, tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +130,7 @@ def test_a_block_is_captured_once_for_each_shape(recipe: Recipe) -> None:
     assert len(calls) > 2 * len(shared)
 
 
-@pytest.mark.parametrize("wrong", ["differs", "raises"])
+@pytest.mark.parametrize("wrong", [pytest.param("differs", marks=pytest.mark.nightly), "raises"])
 def test_code_that_is_wrong_is_noticed_and_not_used(
     recipe: Recipe, prompts: list[Prompt], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str], wrong: str,

@@ -134,7 +134,7 @@ def test_files_beside_the_page(written, study):
     assert len(lines) == 1 + len(study.rows)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ten_epochs_of_forty_prompts_stay_under_25_mb(tmp_path, make_study):
     run = make_study(tmp_path, epochs=10, prompts=40, size=512, noise=1.6)
     page = write_report(tmp_path / "report", run)
