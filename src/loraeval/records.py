@@ -328,6 +328,10 @@ class Comparison:
     baseline_mean: float | None = None
     candidate_mean: float | None = None
     more: int | None = None
+    bad: int | None = None
+    bad_level: float | None = None
+    bad_note: str = ""
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +340,9 @@ class Verdict:
 
     ``method`` is the test it was gated by: ``sequential`` (images rendered until it decides, at
     most ``planned``) or ``fixed`` (all images that were there). ``images`` is how many it saw.
+    ``notes`` say what weakens the verdict (a softened baseline, images that are missing, copies
+    that were not looked for), ``advice`` which prompts, tags and attributes carry a loss;
+    ``missing`` names the images of the plan that were not given.
     """
 
     checkpoint: Checkpoint
@@ -346,3 +353,6 @@ class Verdict:
     method: Method = "fixed"
     images: int = 0
     planned: int | None = None
+    notes: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()

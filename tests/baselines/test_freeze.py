@@ -144,8 +144,10 @@ def test_margins_come_from_the_spread() -> None:
     wide = derive_margin(rows(prompts=40, spread=0.1), "grid", 0.2)
     assert 1.6 < wide.value / many.value < 2.4
     few = derive_margin(rows(prompts=3), "grid", 0.2)
-    assert few.value > many.value
-    assert "too few images" in few.words
+    assert few.value == pytest.approx(shift_seen_in(0.2) * few.spread.within, abs=1e-4)
+    assert few.lacking == 24  # 36 images of spread s resolve 0.507 s, here are 12
+    assert "about 24 golden images lacking" in few.words
+    assert many.lacking == 0
     flat = derive_margin(rows(spread=0.0), "grid", 0.2)
     assert flat.value == 0.02
     assert "smallest" in flat.words
@@ -167,7 +169,8 @@ def test_repeat_noise_widens_the_margin() -> None:
 def test_stated_margins_win() -> None:
     made = freeze("golden", rows(), profile=replace(PROFILE, margins={"grid": 0.3}))
     assert made.margins["grid"] == 0.3
-    assert made.margin_words["grid"] == "stated by the profile"
+    derived = freeze("golden", rows(), profile=PROFILE).margins["grid"]
+    assert made.margin_words["grid"] == f"set by hand 0.3, derived {derived:g}"
 
 
 @pytest.mark.parametrize(
@@ -341,6 +344,10 @@ def test_the_commands(
     assert main(["baseline", "show", "g", "--json"]) == 0
     assert '"margin_words"' in capsys.readouterr().out
     assert main(["baseline", "show", "nope"]) == 2
+    # 20 golden images cannot resolve their own margin: nothing passes.
+    assert main(["gate", "--baseline", "g", "--scores", "s.jsonl"]) == 3
+    assert "golden images lacking" in capsys.readouterr().out
+    assert main([*make, "s.jsonl", "--replace"]) == 0
     assert main(["gate", "--baseline", "g", "--scores", "s.jsonl"]) == 0
     assert main(["gate", "--baseline", "g", "--scores", "s.jsonl", "--json"]) == 0
     bad = [replace(r, scores={**r.scores, "grid": 0.1}) for r in rows()]

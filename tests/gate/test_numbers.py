@@ -13,7 +13,7 @@ from scipy import stats
 from loraeval.gate.additive import fit_additive
 from loraeval.gate.betting import log_capital_not_worse, log_capital_worse, surely_worse_by
 from loraeval.gate.estimate import cluster_mean, hall_limit, paired_residuals, pairing_weight
-from loraeval.gate.looks import NEVER, Plan, decide
+from loraeval.gate.looks import NEVER, Pairs, Plan, decide
 from loraeval.gate.spending import nominal_levels, spent
 
 
@@ -127,7 +127,7 @@ def test_pairing_weight_finds_what_the_seeds_share() -> None:
     assert np.abs(paired_residuals(same, same, mean, 0.1)).max() < 0.02
 
 
-def simulated(gates: int, worse: float) -> tuple[float, float, float]:
+def simulated(gates: int, worse: float, **plan: object) -> tuple[float, float, float]:
     """False-decision rates and mean images of normal scores with spread 1 / 20."""
     generator = np.random.default_rng(8)
     prompts, n = 40, 160
@@ -135,13 +135,17 @@ def simulated(gates: int, worse: float) -> tuple[float, float, float]:
     base = level + generator.normal(0, 0.05, (gates, n))
     mean = np.tile(base.reshape(gates, 4, prompts).mean(axis=1), (1, 4))
     scores = level + generator.normal(0, 0.05, (gates, n)) - worse
-    plan = Plan(12, n, 0.05, 0.0125)
-    made = decide(scores, base, mean, np.arange(n) % prompts, 0.05, base.mean(axis=1), 0.025, plan)
-    images = np.minimum(np.minimum(np.minimum(made.passed, made.stuck), made.failed), n)
+    asked = Plan(12, n, 0.05, 0.0125, prompts=prompts, **plan)  # type: ignore[arg-type]
+    pairs = Pairs(scores, base, mean, np.arange(n) % prompts, 0.05, base.mean(axis=1), n)
+    made = decide(pairs, 0.025, asked, 0.3)
+    looks = np.array(made.looks)
+    settled = made.holds | (made.stuck[:, None] <= looks)
+    stop = np.where(settled.any(axis=1), looks[settled.argmax(axis=1)], n)
+    passed = made.holds[np.arange(gates), np.searchsorted(looks, stop)] & (made.failed > stop)
     return (
-        float(((made.passed <= images) & (made.passed < made.failed)).mean()),
-        float((made.failed <= images).mean()),
-        float(images.mean()),
+        float(passed.mean()),
+        float((made.failed <= stop).mean()),
+        float(np.minimum(made.failed, stop).mean()),
     )
 
 
@@ -161,11 +165,21 @@ def test_error_rates_of_the_sequential_test() -> None:
     assert images <= 12  # a level of 0.6 bounds the loss less than one near 1 does
 
 
-def test_undecided_is_never() -> None:
+def test_nothing_is_decided_where_too_few_prompts_were_seen() -> None:
     plan = Plan(12, 160, 0.05, 0.0125)
     flat = np.full(4, 0.7)
-    made = decide(flat, flat, flat, np.arange(4), 0.05, 0.7, 0.025, plan)
-    assert int(made.passed) == int(made.failed) == int(made.stuck) == NEVER
+    made = decide(Pairs(flat, flat, flat, np.arange(4), 0.05, 0.7, 160), 0.025, plan)
+    assert not made.holds.any()
+    assert int(made.failed) == int(made.stuck) == NEVER
+
+
+def test_looks_at_too_few_prompts_are_given_up_and_not_skipped() -> None:
+    """Four prompts with 40 seeds: no look can pass, and from half the images on it says so."""
+    plan = Plan(12, 160, 0.05, 0.0125, prompts=4)
+    flat = np.full(160, 0.7)
+    made = decide(Pairs(flat, flat, flat, np.arange(160) % 4, 0.05, 0.7, 160), 0.025, plan)
+    assert not made.holds.any()
+    assert int(made.stuck) == 80
 
 
 def test_additive_fit_adjusts_for_prompts() -> None:

@@ -53,10 +53,11 @@ def failed(found: Verdict) -> set[str]:
     return {item.metric for item in found.comparisons if item.outcome == "fail"}
 
 
-def test_the_chosen_epoch_passes(perfect: Baseline, rows: list[ScoreRow]) -> None:
+def test_fourteen_golden_images_pass_nobody(perfect: Baseline, rows: list[ScoreRow]) -> None:
     assert len(perfect.rows) == 14
     found = verdict(perfect, rows, "SD15_PERFECT", 7)
-    assert found.outcome == "pass", found.reason
+    assert found.outcome == "inconclusive"
+    assert "at least 29" in found.reason
     assert {item.n for item in found.comparisons} == {5}
     assert found.comparisons[0].pairing == "prompt"
 

@@ -12,12 +12,16 @@ from loraeval.baselines.margins import derive_margin, repeat_drift
 from loraeval.baselines.profile import Profile
 from loraeval.baselines.record import Baseline
 from loraeval.baselines.select import Selection, parse_selection, select_rows
+from loraeval.baselines.shares import SHARES, score_of
 from loraeval.errors import BaselineError, StaleError
 from loraeval.records import ScoreRow, digest_of
 
 FAULT = 0.5
 """A health score below this means a broken image (black, NaN-born, truncated): it is left out of
 the other metrics and fails the gate. At exactly this (wrong size) it fails the gate as well."""
+
+SHARE_MARGIN = 0.1
+"""Rise of a gated share of images that is not accepted, unless the profile states another."""
 
 FEWEST = 3
 """Measured images of a gated metric below which nothing is known of its spread."""
@@ -70,9 +74,13 @@ def freeze(
         if metric == "health":
             margins[metric] = stated or 0.0
             words[metric] = "every image must be healthy"
+        elif metric in SHARES:
+            margins[metric] = stated or SHARE_MARGIN
+            words[metric] = f"the share of {SHARES[metric].words} may not rise by this much"
         elif stated is not None:
+            derived = derive_margin(chosen, metric, profile.share, drift.get(metric, 0.0)).value
             margins[metric] = stated
-            words[metric] = "stated by the profile"
+            words[metric] = f"set by hand {stated:g}, derived {derived:g}"
         else:
             found = derive_margin(chosen, metric, profile.share, drift.get(metric, 0.0))
             margins[metric], words[metric] = found.value, found.words
@@ -177,7 +185,7 @@ def _check_rows(name: str, rows: Sequence[ScoreRow], profile: Profile) -> None:
             f"{faulty[0]}); a golden baseline holds healthy images only"
         )
     for metric in profile.gated:
-        count = sum(row.scores.get(metric) is not None for row in rows)
+        count = sum(score_of(row, metric) is not None for row in rows)
         if count < FEWEST:
             raise BaselineError(
                 f"baseline {name}: {metric} is gated but measured on {count} of {len(rows)} images "
@@ -231,11 +239,14 @@ def _repeats(
 
 
 def _reduced(row: ScoreRow) -> ScoreRow:
-    reasons = {
+    reasons: dict[str, dict[str, Any]] = {
         scorer: {"reason": facts["reason"]}
         for scorer, facts in row.details.items()
         if isinstance(facts, Mapping) and isinstance(facts.get("reason"), str)
     }
+    pixels = row.details.get("pixels")
+    if isinstance(pixels, Mapping):
+        reasons["pixels"] = dict(pixels)
     scores = {metric: None if v is None else round(v, 6) for metric, v in row.scores.items()}
     return replace(row, scores=scores, details=reasons, versions={}, encoder=None)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist, median
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
-from loraeval.baselines.spread import Spread, spread_of
+from loraeval.baselines.spread import FEW, Spread, spread_of
 from loraeval.records import ScoreRow
 
 SMALLEST = 0.02
@@ -19,12 +19,17 @@ RESOLVE_POWER = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Margin:
-    """A margin in the metric's own unit, the spread behind it, and its meaning in words."""
+    """A margin in the metric's own unit, the spread behind it, and its meaning in words.
+
+    ``lacking`` golden images are missing before the baseline's own mean is known well enough for
+    a loss of this size, 0 where none is.
+    """
 
     metric: str
     value: float
     spread: Spread
     words: str
+    lacking: int = 0
 
 
 def values_by_prompt(rows: Sequence[ScoreRow], metric: str) -> dict[str, list[float]]:
@@ -40,6 +45,56 @@ def values_by_prompt(rows: Sequence[ScoreRow], metric: str) -> dict[str, list[fl
 def prompt_key(row: ScoreRow) -> str:
     """Return what tells prompts apart: the id, and the digest of its text where known."""
     return f"{row.prompt_id}\x1f{row.prompt_digest or ''}"
+
+
+def values_by_run(rows: Sequence[ScoreRow], metric: str) -> dict[str, list[float]]:
+    """Return the measured scores by run, epoch and prompt: what only the seed tells apart."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        value = row.scores.get(metric)
+        if value is not None:
+            key = f"{row.run}\x1f{row.epoch}\x1f{prompt_key(row)}"
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def seed_spread(rows: Sequence[ScoreRow], metric: str) -> Spread:
+    """Return the spread of ``metric`` with ``within`` from seed to seed of one checkpoint.
+
+    A baseline of several runs does not get a wider margin where its runs differ: what one run does
+    to a prompt and another does not is no luck of a seed. Where no checkpoint has several seeds a
+    prompt, runs and epochs are taken together.
+    """
+    spread = spread_of(values_by_prompt(rows, metric))
+    groups = values_by_run(rows, metric)
+    df = spread.images - len(groups)
+    if df < FEW:
+        return spread
+    inside = spread_of(groups)
+    return replace(spread, within=inside.within, df=inside.df)
+
+
+def golden_needed(within: float, margin: float) -> int:
+    """Return how many golden images know their mean well enough to tell a loss of ``margin`` from
+    none: one-sided 5 %, power 90 %, by the t distribution.
+
+    >>> golden_needed(0.1, 0.0507)
+    35
+    """
+    count = 2
+    while count < 100_000:
+        df = count - 1
+        reach = _t_quantile(1 - RESOLVE_ALPHA, df) + _t_quantile(RESOLVE_POWER, df)
+        if reach * within / math.sqrt(count) <= margin:
+            break
+        count += 1
+    return count
+
+
+def golden_lacking(rows: Sequence[ScoreRow], metric: str, margin: float) -> int:
+    """Return how many golden images are missing for a loss of ``margin``, 0 where none is."""
+    spread = seed_spread(rows, metric)
+    return max(0, golden_needed(spread.within, margin) - spread.images)
 
 
 def shift_seen_in(share: float) -> float:
@@ -76,41 +131,24 @@ def derive_margin(
 ) -> Margin:
     """Return the margin of ``metric`` from the baseline's own seed-to-seed spread.
 
-    The largest of: the shift that people see in a share ``share`` of the images; the smallest
-    loss that as many images as the baseline has for one checkpoint can tell from none (one-sided
-    5 %, power 90 %); and ``SMALLEST``. ``repeat``, the drift between two machines, is added.
-    Raises ``ValueError`` for fewer than two measured images.
+    The larger of the shift that people see in a share ``share`` of the images and ``SMALLEST``;
+    ``repeat``, the drift between two machines, is added. How many golden images there are does not
+    change it: too few of them are ``lacking``, and nothing passes against them. Raises
+    ``ValueError`` for fewer than two measured images.
     """
-    spread = spread_of(values_by_prompt(rows, metric))
+    spread = seed_spread(rows, metric)
     wanted = shift_seen_in(share) * spread.within
-    resolved = resolution(rows, metric, spread)
-    value = max(wanted, resolved, SMALLEST) + repeat
+    value = max(wanted, SMALLEST) + repeat
     words = f"a difference seen in {in_words(seen_in(value / spread.within))}"
-    if value - repeat == resolved and resolved > wanted:
-        words += "; the baseline has too few images for a finer margin"
-    elif value - repeat == SMALLEST and wanted < SMALLEST:
+    if wanted < SMALLEST:
         words = f"the smallest margin used: {SMALLEST:g} of the score's range"
     if repeat > 0:
         words += f"; {repeat:.3f} of it allows for another machine or library version"
-    return Margin(metric, round(value, 4), spread, words)
-
-
-def resolution(rows: Sequence[ScoreRow], metric: str, spread: Spread) -> float:
-    """Return the smallest loss that one checkpoint's images can tell from none.
-
-    The images of one checkpoint are counted as in the baseline itself (the median over its run
-    and epoch groups).
-    """
-    groups: dict[tuple[str, int | None], int] = {}
-    for row in rows:
-        if row.scores.get(metric) is not None:
-            key = (row.run, row.epoch)
-            groups[key] = groups.get(key, 0) + 1
-    typical = median(groups.values())
-    per_prompt = spread.images / spread.prompts
-    error = spread.within * math.sqrt((1 + 1 / per_prompt) / typical)
-    df = spread.df + typical - 1
-    return (_t_quantile(1 - RESOLVE_ALPHA, df) + _t_quantile(RESOLVE_POWER, df)) * error
+    value = round(value, 4)
+    lacking = max(0, golden_needed(spread.within, value) - spread.images)
+    if lacking:
+        words += f"; about {lacking} golden images lacking to resolve it, so nothing passes"
+    return Margin(metric, value, spread, words, lacking)
 
 
 def repeat_drift(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, float]:

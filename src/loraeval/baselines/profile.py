@@ -16,6 +16,19 @@ from loraeval.records import digest_of
 GATED = ("palette", "grid", "style", "realism", "health")
 """The scorers that the default profile gates."""
 
+PIXEL_GATED = (
+    "palette",
+    "palette.binding",
+    "palette.background",
+    "grid",
+    "grid.size",
+    "style",
+    "style.copies",
+    "realism",
+    "health",
+)
+"""What is gated in a style with a lattice."""
+
 SHARE = 0.2
 """Default meaning of a margin: a difference that people see in one image of five."""
 

@@ -49,14 +49,15 @@ def choose_epoch(epochs: Mapping[int, Path], setup: GateSetup) -> SeriesRun:
     ``setup.chunk`` pairs of prompt and seed are rendered for one epoch before the next epoch's
     LoRA is loaded. Raises ``UsageError`` without a renderer and prompts.
     """
-    from loraeval.gate import SequentialGate, SuccessiveElimination
+    from loraeval.gate import SuccessiveElimination
     from loraeval.gate.epochs import quality_scale
+    from loraeval.gate.order import rendering_order
 
     renderer, prompts = setup.renderer, setup.prompts
     if renderer is None or prompts is None:
         raise UsageError("expected a base model and prompts to choose an epoch by rendering")
     gated = setup.baseline.profile.gated
-    order = SequentialGate(setup.baseline, setup.options).order()
+    order = rendering_order(setup.baseline, setup.options)
     race = SuccessiveElimination(
         tuple(epochs),
         order,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from loraeval.gate.comparable import check_comparable
     from loraeval.gate.elimination import SuccessiveElimination
     from loraeval.gate.epochs import EpochSelection, metric_intervals, select_epoch
-    from loraeval.gate.fixed import gate_rows
+    from loraeval.gate.rows import gate_rows
     from loraeval.gate.sequential import SequentialGate
 
 __all__ = [
@@ -32,7 +32,7 @@ _HOMES = {
     "SequentialGate": "sequential",
     "SuccessiveElimination": "elimination",
     "check_comparable": "comparable",
-    "gate_rows": "fixed",
+    "gate_rows": "rows",
     "metric_intervals": "epochs",
     "select_epoch": "epochs",
 }

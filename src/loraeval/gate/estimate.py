@@ -24,12 +24,15 @@ SHRINK = 4.0
 
 @dataclass(frozen=True, slots=True)
 class ClusterMean:
-    """Means (…), variances and skewnesses of these means (…), and the number of clusters."""
+    """Means (…), variances and skewnesses of these means (…), the number of clusters, and the
+    degrees of freedom behind the variance.
+    """
 
     mean: Floats
     variance: Floats
     clusters: int
     skewness: Floats
+    df: int
 
 
 def cluster_mean(values: Floats, clusters: Ints) -> ClusterMean:
@@ -49,11 +52,37 @@ def cluster_mean(values: Floats, clusters: Ints) -> ClusterMean:
     member[np.arange(count), index] = 1.0
     sums = (values - mean[..., None]) @ member
     if groups == 1:
-        return ClusterMean(mean, np.zeros_like(mean), 1, np.zeros_like(mean))
+        return ClusterMean(mean, np.zeros_like(mean), 1, np.zeros_like(mean), 0)
     variance = groups / (groups - 1) * (sums**2).sum(axis=-1) / count**2
     scale = np.maximum((sums**2).sum(axis=-1), 1e-12)
     skewness = (sums**3).sum(axis=-1) / scale**1.5
-    return ClusterMean(mean, variance, groups, skewness)
+    return ClusterMean(mean, variance, groups, skewness, groups - 1)
+
+
+def prompt_mean_of(values: Floats, clusters: Ints, golden: Floats | float) -> ClusterMean:
+    """Return the mean of prompt means over the last axis, for these prompts and new seeds.
+
+    The variance is that within prompts, pooled, over each prompt's number of images (stratified
+    sampling with every stratum seen: Cochran 1977, "Sampling Techniques", section 5.3), plus
+    ``golden`` (…), that of the baseline's own mean. What a prompt does to the candidate adds no
+    error: it is part of what is estimated. The skewness is that of all deviations from the mean,
+    since deviations within pairs are symmetric whatever the scores.
+    """
+    _, index, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    groups, count = len(sizes), values.shape[-1]
+    member = np.zeros((count, groups))
+    member[np.arange(count), index] = 1.0
+    means = values @ member / sizes
+    mean = means.mean(axis=-1)
+    inside = values - means[..., index]
+    df = count - groups
+    within = (inside**2).sum(axis=-1) / df
+    weights = 1 / (sizes[index] * groups)
+    moved = (values - mean[..., None]) * weights
+    scale = np.maximum((moved**2).sum(axis=-1), 1e-12)
+    skewness = (moved**3).sum(axis=-1) / scale**1.5
+    variance = within * (1 / sizes).sum() / groups**2 + golden
+    return ClusterMean(mean, variance, groups, skewness, df)
 
 
 def hall_limit(limit: float, skewness: Floats) -> Floats:

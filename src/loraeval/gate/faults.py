@@ -9,7 +9,7 @@ from loraeval.baselines import FAULT, Baseline
 from loraeval.gate.matching import MAX_REASON, unscored_reason
 from loraeval.gate.sentences import images
 from loraeval.outside.text import clean
-from loraeval.records import Comparison, ScoreRow
+from loraeval.records import Comparison, Outcome, ScoreRow
 
 
 def fault_reason(rows: Sequence[ScoreRow]) -> str | None:
@@ -53,12 +53,17 @@ def no_effect_reason(rows: Sequence[ScoreRow]) -> str | None:
     )
 
 
-def health_comparison(baseline: Baseline, rows: Sequence[ScoreRow]) -> Comparison:
-    """Return the comparison of health: a rule for every image, not a mean."""
+def health_comparison(baseline: Baseline, rows: Sequence[ScoreRow], fewest: int) -> Comparison:
+    """Return the comparison of health: a rule for every image, not a mean.
+
+    One broken image fails; that no more than the accepted share is broken is known from ``fewest``
+    images on, and nothing passes before.
+    """
     known = [value for row in rows if (value := row.scores.get("health")) is not None]
     golden = [value for row in baseline.rows if (value := row.scores.get("health")) is not None]
     unknown = [row for row in rows if row.scores.get("health") is None]
     broken = fault_reason(rows)
+    outcome: Outcome
     if broken is not None:
         outcome, reason = "fail", broken
     elif unknown:
@@ -68,6 +73,12 @@ def health_comparison(baseline: Baseline, rows: Sequence[ScoreRow]) -> Compariso
             f"health could not be measured on {len(unknown)} of {len(rows)} images ({why}); "
             "what was not measured never passes"
         )
+    elif len(rows) < fewest:
+        outcome = "inconclusive"
+        reason = (
+            f"health is undecided: {images(len(rows))}, all healthy, are too few to pass "
+            f"(at least {fewest})"
+        )
     else:
         outcome, reason = "pass", f"all {len(rows)} images are healthy"
     ours = math.fsum(known) / len(known) if known else None
@@ -75,11 +86,12 @@ def health_comparison(baseline: Baseline, rows: Sequence[ScoreRow]) -> Compariso
     change = ours - theirs if ours is not None and theirs is not None else None
     return Comparison(
         metric="health",
-        outcome="fail" if outcome == "fail" else "pass",
+        outcome=outcome,
         reason=reason,
         margin=baseline.margins.get("health", 0.0),
         n=len(rows),
         estimate=change,
         baseline_mean=theirs,
         candidate_mean=ours,
+        more=fewest - len(rows) if outcome == "inconclusive" else None,
     )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loraeval.baselines import Baseline
-from loraeval.baselines.margins import prompt_key, values_by_prompt
-from loraeval.baselines.spread import Spread, spread_of
+from loraeval.baselines.margins import prompt_key, seed_spread, values_by_prompt
+from loraeval.baselines.spread import Spread
 from loraeval.outside.text import clean
 from loraeval.records import Pairing, ScoreRow
 
@@ -31,7 +31,8 @@ class Matched:
 
     ``same_seed`` and ``prompt_mean`` are the baseline's score for the same prompt and seed and its
     mean for the prompt (both the overall mean where unpaired), ``per_prompt`` how many baseline
-    images that mean rests on; ``prompts`` the prompt of each image.
+    images that mean rests on; ``prompts`` the prompt of each image. ``golden`` are the scores of
+    all the baseline's images.
     """
 
     metric: str
@@ -42,6 +43,7 @@ class Matched:
     per_prompt: tuple[int, ...]
     prompts: tuple[str, ...]
     spread: Spread
+    golden: tuple[float, ...] = ()
     missing: tuple[Missing, ...] = ()
 
 
@@ -80,7 +82,7 @@ class BaselineIndex:
         left out on both sides and is not missing.
         """
         values = values_by_prompt(self.baseline.rows, metric)
-        spread = spread_of(values)
+        spread = seed_spread(self.baseline.rows, metric)
         columns: list[tuple[float, float, float, int, str]] = []
         missing = []
         for row in rows:
@@ -111,6 +113,7 @@ class BaselineIndex:
             per_prompt=tuple(column[3] for column in columns),
             prompts=tuple(column[4] for column in columns),
             spread=spread,
+            golden=tuple(value for numbers in values.values() for value in numbers),
             missing=tuple(missing),
         )
 

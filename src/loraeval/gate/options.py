@@ -15,9 +15,11 @@ class GateOptions:
     ``alpha`` is the largest accepted chance of a wrong PASS for a checkpoint that is worse by the
     margin, and of a wrong FAIL for one that is not; ``power`` the chance that the advised number
     of further images should decide with. ``margins`` replaces the baseline's margin of a metric.
-    No verdict but a fault comes before ``min_images`` (None: what the statistics need);
-    rendering stops at ``max_images`` (None: the baseline's whole grid). ``seed`` shuffles the
-    order of rendering. Raises ``UsageError`` for values outside their range.
+    ``bad_share`` is the rise of the share of bad images that is not accepted, ``strict`` keeps
+    ``alpha`` whatever share of the images collapses to whatever level, and ``allow_partial`` lets
+    less than the plan pass. No verdict but a fault comes before ``min_images`` (None: what the
+    statistics need); rendering stops at ``max_images`` (None: the baseline's whole grid).
+    ``seed`` shuffles the order of rendering. Raises ``UsageError`` for values outside their range.
     """
 
     alpha: float = 0.05
@@ -26,12 +28,17 @@ class GateOptions:
     min_images: int | None = None
     max_images: int | None = None
     seed: int = 0
+    bad_share: float = 0.1
+    strict: bool = False
+    allow_partial: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= 0.5:
             raise UsageError(f"alpha must lie above 0 and at most at 0.5, got {self.alpha!r}")
         if not 0.5 <= self.power < 1:
             raise UsageError(f"power must lie from 0.5 to below 1, got {self.power!r}")
+        if not 0 < self.bad_share < 1:
+            raise UsageError(f"bad-share must lie between 0 and 1, got {self.bad_share!r}")
         for label, number in (("min-images", self.min_images), ("max-images", self.max_images)):
             if number is not None and number < 1:
                 raise UsageError(f"{label} must be at least 1, got {number!r}")

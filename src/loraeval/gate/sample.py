@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from scipy.special import ndtri
 
 from loraeval.baselines import Baseline
 from loraeval.baselines.margins import values_by_prompt
+from loraeval.gate.anytime import anytime_limit
 from loraeval.gate.estimate import cluster_mean, paired_residuals, variance_floor
 from loraeval.gate.looks import FEWEST_CLUSTERS
 from loraeval.gate.matching import Matched
@@ -98,18 +100,31 @@ def _pool(
 
 
 def images_to_decide(
-    estimate: Estimate, margin: float, count: int, level_high: float, options: GateOptions
+    estimate: Estimate,
+    margin: float,
+    count: int,
+    level_high: float,
+    options: GateOptions,
+    anytime: bool = False,
 ) -> int | None:
     """Return how many further images would probably decide, None where not in sight.
 
     If the change stays where it is, and the error shrinks with the root of the images, the bound
-    then clears the margin with probability ``options.power``.
+    (with ``anytime`` the one that needs no memory) then clears the margin with probability
+    ``options.power``.
     """
     gap = abs(estimate.mean + margin)
     level = options.alpha if estimate.mean > -margin else level_high
     if gap == 0:
         return None
-    needed = float(count * ((ndtri(options.power) - ndtri(level)) * estimate.error / gap) ** 2)
-    if needed > count + FORESEEABLE:
+
+    def decides(number: int) -> bool:
+        limit = anytime_limit(level, number, max(1, number - 2)) if anytime else -ndtri(level)
+        error = estimate.error * math.sqrt(count / number)
+        return bool((limit + ndtri(options.power)) * error <= gap)
+
+    most = count + FORESEEABLE
+    if not decides(most):
         return None
-    return max(1, math.ceil(needed) - count)
+    found = bisect_left(range(count + 1, most), True, key=decides) + count + 1
+    return found - count

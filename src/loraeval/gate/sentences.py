@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loraeval.records import Comparison, Outcome, Pairing
+from loraeval.records import Comparison, Outcome
 
 PAIRED = {
     "prompt+seed": "paired by prompt and seed",
@@ -18,49 +18,53 @@ def images(count: int) -> str:
     return f"{count} image" if count == 1 else f"{count} images"
 
 
-def comparison_reason(
-    outcome: Outcome,
-    *,
-    metric: str,
-    estimate: float,
-    low: float,
-    high: float,
-    margin: float,
-    candidate_mean: float,
-    baseline_mean: float,
-    n: int,
-    pairing: Pairing,
-    more: int | None,
-    prompts: int | None = None,
-    prompts_wanted: int = 0,
-) -> str:
-    """Return the sentence for a comparison that could be made.
-
-    ``prompts`` is given where the spread is known from them alone: undecided with fewer than
-    ``prompts_wanted``, it is prompts that are missing, not images.
-    """
-    basis = f"{images(n)}, {PAIRED[pairing]}"
-    change = f"{candidate_mean:.2f} against {baseline_mean:.2f}"
-    if outcome == "fail":
+def comparison_reason(item: Comparison) -> str:
+    """Return the sentence for a comparison with an estimate and an interval."""
+    numbers = (item.estimate, item.low, item.high, item.candidate_mean, item.baseline_mean)
+    estimate, low, high, ours, theirs = (0.0 if n is None else n for n in numbers)
+    basis = f"{images(item.n)}, {PAIRED[item.pairing or 'unpaired']}"
+    change = f"{ours:.2f} against {theirs:.2f}"
+    margin = f"{item.margin:.3g}"
+    if item.outcome == "fail":
         return (
-            f"{metric} fell by {-estimate:.2f} ({change}), surely by {_loss(high)}, "
-            f"more than the margin {margin:.3g} ({basis})"
+            f"{item.metric} fell by {-estimate:.2f} ({change}), surely by {_loss(high)}, "
+            f"more than the margin {margin} ({basis})"
         )
-    if outcome == "pass":
+    if item.outcome == "pass":
         moved = "rose" if estimate > 0 else "fell"
         return (
-            f"{metric} is as good: it {moved} by {abs(estimate):.2f} ({change}), at worst it fell "
-            f"by {_loss(low)}, within the margin {margin:.3g} ({basis})"
+            f"{item.metric} is as good: it {moved} by {abs(estimate):.2f} ({change}), at worst it "
+            f"fell by {_loss(low)}, within the margin {margin} ({basis}{bad_words(item)})"
         )
     advice = "the loss is too close to the margin for any sensible number of images"
-    if prompts is not None and prompts < prompts_wanted:
-        counted = "1 prompt" if prompts == 1 else f"{prompts} prompts"
-        advice = f"only {counted}: {prompts_wanted} or more decide with far fewer images"
-    elif more is not None:
-        advice = f"about {more} more would probably decide"
+    if item.more is not None:
+        advice = f"about {item.more} more would probably decide"
     return (
-        f"{metric} is undecided: a change of {estimate:+.2f} ({change}), somewhere from "
-        f"{_end(low)} to {_end(high)}, the margin -{margin:.3g} between ({basis}; {advice})"
+        f"{item.metric} is undecided: a change of {estimate:+.2f} ({change}), somewhere from "
+        f"{_end(low)} to {_end(high)}, the margin -{margin} between ({basis}; {advice})"
+    )
+
+
+def bad_words(item: Comparison) -> str:
+    """Return what a pass says of bad images, after the number of images."""
+    if item.bad is None:
+        return f"; no promise about bad images: {item.bad_note}" if item.bad_note else ""
+    return f"; {item.bad} of them bad, that is below {item.bad_level:.2f}"
+
+
+def bad_reason(item: Comparison, tolerance: float, fewest: int) -> str:
+    """Return the sentence for a mean that holds while the share of bad images may have risen."""
+    points = f"{100 * tolerance:.3g} of 100"
+    if item.n < fewest:
+        return (
+            f"{item.metric} looks as good, but {images(item.n)} are too few to pass: at least "
+            f"{fewest} show that fewer than {points} are bad"
+        )
+    advice = f"; about {item.more} more would probably decide" if item.more else ""
+    return (
+        f"{item.metric} is undecided: its mean holds, but {item.bad} of {images(item.n)} are bad "
+        f"(below {item.bad_level or 0:.2f}), too many to be sure that fewer than {points} are"
+        f"{advice}"
     )
 
 

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from loraeval.baselines import Baseline, is_fault
-from loraeval.errors import BaselineError, ScoresError
-from loraeval.gate.betting import surely_worse_by
+from loraeval.baselines.shares import SHARES
+from loraeval.errors import ScoresError
 from loraeval.gate.comparable import check_comparable
-from loraeval.gate.estimate import paired_residuals
+from loraeval.gate.copies import distinct_comparison
 from loraeval.gate.faults import health_comparison, no_effect_reason
-from loraeval.gate.fixed import (
-    FEWEST_TO_PASS,
+from loraeval.gate.judge import Judged as _Judged
+from loraeval.gate.judge import judge
+from loraeval.gate.matching import BaselineIndex, Matched
+from loraeval.gate.options import GateOptions
+from loraeval.gate.order import rendering_order
+from loraeval.gate.parts import (
     failing,
+    fewest_of,
     margin_of,
     missing_reason,
     scorers_tested,
-    too_few_reason,
 )
-from loraeval.gate.looks import FEWEST_CLUSTERS, NEVER, Plan, bounds_at, decide
-from loraeval.gate.matching import BaselineIndex, Matched
-from loraeval.gate.options import GateOptions
-from loraeval.gate.sample import Estimate, images_to_decide
-from loraeval.gate.sentences import comparison_reason, stopped_early, verdict_reason
+from loraeval.gate.plan import check_plan, plan_of
+from loraeval.gate.sentences import stopped_early, verdict_reason
+from loraeval.gate.shares import compare_share
+from loraeval.gate.weaknesses import finished
 from loraeval.outcome import outcome_of
 from loraeval.records import Checkpoint, Comparison, Outcome, ScoreRow, Verdict
-
-FIRST_LOOK = 12
-"""Images before the t test first looks; the bet and the faults do not wait."""
 
 
 @dataclass(slots=True)
@@ -40,7 +37,7 @@ class SequentialGate:
     ``order()`` says what to render, ``add(row)`` takes the scores in that order, ``verdict()`` is
     None while undecided, ``final()`` gives the verdict whatever was seen. The errors hold however
     often one looks. Raises ``BaselineError`` where the baseline has no seeds, as that of found
-    images: those are gated with ``gate_rows``.
+    images (those are gated with ``gate_rows``), and where its plan can never pass.
     """
 
     baseline: Baseline
@@ -53,6 +50,7 @@ class SequentialGate:
     def __post_init__(self) -> None:
         self._index = BaselineIndex(self.baseline)
         self._order = rendering_order(self.baseline, self.options)
+        check_plan(self.baseline, self._order, self.options)
 
     def order(self) -> tuple[tuple[str, int], ...]:
         """Return (prompt id, seed) in the order to render: every prompt once before any twice."""
@@ -95,7 +93,8 @@ class SequentialGate:
         """
         check_comparable(self.baseline, self._rows)
         found = self._stopped or self._conclude(self._comparisons())
-        return replace(found, checkpoint=checkpoint or found.checkpoint)
+        named = replace(found, checkpoint=checkpoint or found.checkpoint)
+        return finished(named, self.baseline, self._rows, self.options)
 
     def _look(self) -> Verdict | None:
         rows = self._rows
@@ -134,158 +133,41 @@ class SequentialGate:
 
     def _comparisons(self) -> list[_Judged]:
         healthy = [row for row in self._rows if not is_fault(row)]
+        fewest = min(fewest_of(self.options), len(self._order))
         found = []
         for metric in self.baseline.profile.gated:
             if metric == "health":
-                health = health_comparison(self.baseline, self._rows)
-                found.append(_Judged(health, settled=True))
+                health = health_comparison(self.baseline, self._rows, fewest)
+                found.append(_Judged(health, settled=health.outcome != "inconclusive"))
                 continue
             margin = margin_of(self.baseline, metric, self.options)
             if not healthy:
                 reason = f"{metric} could not be measured: no healthy image"
                 found.append(_Judged(failing(metric, margin, 0, reason), settled=True))
                 continue
+            if metric in SHARES:
+                plan = plan_of(self.baseline, metric, self._order, self.options)
+                item = compare_share(self._index, healthy, metric, margin, self.options, plan)
+                found.append(_Judged(item, settled=item.outcome != "inconclusive"))
+                continue
             found.append(self._judge(self._index.match(healthy, metric, "prompt+seed"), margin))
         if "health" not in self.baseline.profile.gated and len(healthy) < len(self._rows):
-            found.append(_Judged(health_comparison(self.baseline, self._rows), settled=True))
+            broken = health_comparison(self.baseline, self._rows, fewest)
+            found.append(_Judged(broken, settled=True))
+        alpha = self.options.alpha / scorers_tested(self.baseline)
+        distinct = distinct_comparison(self.baseline, healthy, self.options, alpha)
+        if distinct is not None:
+            found.append(_Judged(distinct, settled=distinct.outcome != "inconclusive"))
         return found
-
-    def _plan(self, metric: str) -> Plan:
-        pairs = set(self._order)
-        measurable = {
-            (row.prompt_id, row.seed)
-            for row in self.baseline.rows
-            if row.scores.get(metric) is not None
-        }
-        first = self.options.min_images or FIRST_LOOK
-        return Plan(
-            first=first,
-            largest=max(1, len(pairs & measurable)),
-            alpha=self.options.alpha,
-            alpha_fail=self.options.alpha / scorers_tested(self.baseline),
-        )
 
     def _judge(self, matched: Matched, margin: float) -> _Judged:
         count = len(matched.scores)
         if matched.missing:
             lost = failing(matched.metric, margin, count, missing_reason(matched))
             return _Judged(lost, settled=True)
-        plan = self._plan(matched.metric)
         if count == 0:
             reason = f"{matched.metric} is undecided: no image of it was seen yet"
             waiting = Comparison(matched.metric, "inconclusive", reason, margin, 0)
             return _Judged(waiting, settled=False)
-        return _judge(matched, margin, plan, self.options)
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A comparison, and whether no further image is wanted for it."""
-
-    comparison: Comparison
-    settled: bool
-
-
-def _judge(matched: Matched, margin: float, plan: Plan, options: GateOptions) -> _Judged:
-    scores, same, mean = (
-        np.array(column) for column in (matched.scores, matched.same_seed, matched.prompt_mean)
-    )
-    _, clusters = np.unique(np.array(matched.prompts), return_inverse=True)
-    within = matched.spread.within
-    count = len(scores)
-    made = decide(scores, same, mean, clusters, within, matched.spread.mean, margin, plan)
-    passed, failed, stuck = (int(n) for n in (made.passed, made.failed, made.stuck))
-    enough = options.min_images is None or count >= options.min_images
-    outcome: Outcome = "inconclusive"
-    if failed < NEVER and enough:
-        outcome = "fail"
-    elif passed < NEVER and enough:
-        outcome = "pass"
-    looked = [look for look in plan.looks if look <= count]
-    at = min(failed if outcome == "fail" else passed if outcome == "pass" else NEVER, count)
-    looked = [look for look in looked if look <= at]
-    residuals = paired_residuals(scores[:at], same[:at], mean[:at], within)
-    level_low = level_high = 0.0
-    if looked and looked[-1] == at:
-        place = plan.looks.index(at)
-        level_low, level_high = plan.pass_levels[place], plan.fail_levels[place]
-    bounds = bounds_at(residuals, clusters[:at], level_low, level_high)
-    worse = surely_worse_by(matched.spread.mean, scores[:at], plan.alpha_fail * plan.bet_share)
-    low = max(float(bounds.low), -1.0)
-    high = min(float(bounds.high), 1.0 if worse is None else -worse, 1.0)
-    estimate = float(bounds.mean)
-    more = None
-    if outcome == "inconclusive" and np.isfinite(float(bounds.error)):
-        level = plan.alpha_fail
-        facts = Estimate(estimate, float(bounds.error), count)
-        more = images_to_decide(facts, margin, count, level, options)
-    if not enough:
-        more = max(more or 0, (options.min_images or 0) - count)
-    candidate = float(scores[:at].mean())
-    reason = comparison_reason(
-        outcome,
-        metric=matched.metric,
-        estimate=estimate,
-        low=low,
-        high=high,
-        margin=margin,
-        candidate_mean=candidate,
-        baseline_mean=candidate - estimate,
-        n=at,
-        pairing="prompt+seed",
-        more=more,
-        prompts=len(set(matched.prompts)),
-        prompts_wanted=FEWEST_CLUSTERS,
-    )
-    if outcome == "pass" and count < FEWEST_TO_PASS:
-        outcome, more = "inconclusive", FEWEST_TO_PASS - count
-        reason = too_few_reason(matched.metric, count)
-    comparison = Comparison(
-        metric=matched.metric,
-        outcome=outcome,
-        reason=reason,
-        margin=margin,
-        n=at,
-        pairing="prompt+seed",
-        estimate=estimate,
-        low=low,
-        high=high,
-        confidence=1 - options.alpha,
-        baseline_mean=candidate - estimate,
-        candidate_mean=candidate,
-        more=more,
-    )
-    return _Judged(comparison, settled=enough and (outcome != "inconclusive" or stuck < NEVER))
-
-
-def rendering_order(baseline: Baseline, options: GateOptions) -> tuple[tuple[str, int], ...]:
-    """Return the baseline's (prompt id, seed) pairs in the order to render them.
-
-    Prompts are shuffled once, and each prompt's seeds; then every prompt comes once before any
-    comes twice, so that early evidence rests on as many prompts as possible. The order depends on
-    ``options.seed`` and the pairs alone, never on a score, which keeps the error rates.
-    """
-    seeds: dict[str, list[int]] = {}
-    for row in baseline.rows:
-        if row.seed is None:
-            raise BaselineError(
-                f"baseline {baseline.name}: {row.image} has no seed, so no image can be rendered "
-                "like it; gate images that exist already, or freeze a baseline from rendered ones"
-            )
-        known = seeds.setdefault(row.prompt_id, [])
-        if row.seed not in known:
-            known.append(row.seed)
-    generator = random.Random(options.seed)
-    prompts = sorted(seeds)
-    generator.shuffle(prompts)
-    for prompt in prompts:
-        seeds[prompt].sort()
-        generator.shuffle(seeds[prompt])
-    rounds = max(map(len, seeds.values()))
-    order = [
-        (prompt, seeds[prompt][turn])
-        for turn in range(rounds)
-        for prompt in prompts
-        if turn < len(seeds[prompt])
-    ]
-    return tuple(order[: options.max_images])
+        plan = plan_of(self.baseline, matched.metric, self._order, self.options)
+        return judge(matched, margin, plan, self.options)

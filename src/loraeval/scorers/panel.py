@@ -18,6 +18,7 @@ import numpy as np
 
 from loraeval.errors import ImageError
 from loraeval.images.picture import Picture, open_picture
+from loraeval.images.signature import pixel_facts
 from loraeval.records import Metric, Render, Score, ScoreRow
 from loraeval.scorers.base import ScoreContext, Scorer
 
@@ -128,6 +129,7 @@ class Panel:
                 (scorer, [_with_cause(score, render) for score in scorer.score(picture, context)])
                 for scorer in self.scorers
             ]
+            details["pixels"] = pixel_facts(picture.rgb)
             if base is not None:
                 details["lora"] = effect_of_lora(picture.rgb, base.rgb)
         for scorer, found in results:
