@@ -18,7 +18,7 @@ from loraeval.cli import main
 from loraeval.testing.portraits import render_photo, render_pixel_art, scene
 
 PROMPTS = 8
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4)
 SIZE = 96
 PROFILE = """
 gated = ["palette", "grid", "health"]

@@ -8,7 +8,7 @@ OWN_TEST = """
     import pytest
 
     def test_scores(lora_checkpoint, lora_scores, lora_renders, lora_baseline):
-        assert len(lora_scores) == len(lora_renders) == 24
+        assert len(lora_scores) == len(lora_renders) == 32
         assert all(path.suffix == ".png" and path.exists() for path in lora_renders)
         assert lora_baseline.name == "golden"
         assert {row.run for row in lora_scores} == {lora_checkpoint.split("-")[0]}
