@@ -16,6 +16,7 @@ LAYERS: list[set[str]] = [
     {"outside"},
     {"records"},
     {"scores_file", "outcome"},
+    {"families"},
     {"prompts", "checkpoints", "images"},
     {"render", "scorers", "gate", "baselines", "sources", "testing"},
     {"report"},

@@ -23,8 +23,9 @@ Pairing = Literal["prompt+seed", "prompt", "unpaired"]
 Method = Literal["fixed", "sequential"]
 """How a gate tests: once on a fixed set of images, or while they are rendered."""
 
-Family = Literal["sd15", "sdxl"]
-"""Base-model family that a LoRA was trained on and that a pipeline belongs to."""
+FamilyName = str
+"""Base-model family that a LoRA was trained on and a pipeline belongs to: a key of
+``loraeval.families.FAMILIES``."""
 
 
 RENDER_VERSION = 2
@@ -120,15 +121,16 @@ class Recipe:
 
     ``base_model`` is a hub id, a diffusers folder or a single file; ``base_model_hash`` the
     SHA-256 that ``loraeval.render`` computes for it (None until then). ``width`` and ``height``
-    in pixels; ``attention`` one of ``auto, sdpa, xformers, sliced``; ``max_prompt_chunks`` the
-    number of 75-token chunks a prompt may fill (3 = sd-scripts' ``max_token_length`` 225).
+    in pixels; ``family`` is ``auto`` until the base model tells it; ``attention`` one of ``auto,
+    sdpa, xformers, sliced``; ``max_prompt_chunks`` the number of 75-token chunks a prompt may fill
+    (3 = sd-scripts' ``max_token_length`` 225).
     ``seeds`` are the seeds to render per prompt; they are part of a render's key, not of
     ``digest``, so that more seeds do not make a baseline stale.
     """
 
     base_model: str
     base_model_hash: str | None = None
-    family: Family = "sd15"
+    family: FamilyName = "auto"
     width: int = 512
     height: int = 512
     steps: int = 30

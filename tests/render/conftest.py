@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loraeval.records import Caption, Family, Prompt, Recipe
+from loraeval.records import Caption, FamilyName, Prompt, Recipe
 
 if TYPE_CHECKING:
     from loraeval.render.sd import Engine
 
-FAMILIES: tuple[Family, ...] = ("sd15", "sdxl")
+FAMILIES: tuple[FamilyName, ...] = ("sd15", "sdxl")
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,11 @@ import pytest
 import torch
 from tests.render.test_faults import pictures, worst
 
-from loraeval.records import Caption, Family, Prompt, Recipe
+from loraeval.families import rendering_of
+from loraeval.records import Caption, FamilyName, Prompt, Recipe
 from loraeval.render import compiling, sd
 from loraeval.render.denoise import conditions, first_step
-from loraeval.render.economy import COMPILING, break_even, parts_to_compile
+from loraeval.render.economy import break_even, parts_to_compile
 from loraeval.render.recipe import resolve_recipe
 from loraeval.render.renderer import Renderer
 from loraeval.render.sd import Engine
@@ -44,7 +45,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("family", ["sd15", pytest.param("sdxl", marks=pytest.mark.nightly)])
 def test_compiled_renders_are_those_of_the_plain_model(
-    bases: Any, series: Any, prompts: list[Prompt], tmp_path: Path, family: Family
+    bases: Any, series: Any, prompts: list[Prompt], tmp_path: Path, family: FamilyName
 ) -> None:
     recipe = Recipe(base_model=str(bases[family]), family=family, width=64, height=64, steps=2)
     made = []
@@ -58,7 +59,9 @@ def test_compiled_renders_are_those_of_the_plain_model(
                 one = pictures(renderer.render([None], prompts[:1], [1]))  # filled up to two
             facts = renderer.facts()
             assert facts["compiled"] is (how == "always")
-            assert facts["compiled_parts"] == (list(COMPILING[family]) if how == "always" else [])
+            assert facts["compiled_parts"] == (
+                list(rendering_of(family).compiling) if how == "always" else []
+            )
             made.append(first | rest | one)
     assert worst(*made) <= 1
     names = sorted(made[0])
@@ -107,7 +110,7 @@ def test_every_guidance_scale_is_compiled_and_compared_on_the_compiling_thread(
 @pytest.mark.usefixtures("quick")
 def test_a_block_is_captured_once_for_each_shape(recipe: Recipe) -> None:
     engine = Engine(resolve_recipe(recipe, device="cpu"), "cpu")
-    kinds = compiling.REGIONS["sd15"]
+    kinds = rendering_of("sd15").blocks
     blocks = [m for m in engine.pipe.unet.modules() if type(m).__name__ in kinds]
     engine.compile(["unet"])
     graphs: list[torch.fx.GraphModule] = []
@@ -169,7 +172,8 @@ def test_disagreement(compiled: float, plain: float, found: float) -> None:
 
 def test_what_pays_is_compiled() -> None:
     seconds = {"unet": 0.17, "vae": 0.013}
-    unet, vae = COMPILING["sd15"]["unet"], COMPILING["sd15"]["vae"]
+    costs = rendering_of("sd15").compiling
+    unet, vae = costs["unet"], costs["vae"]
     first = break_even(0.17, unet.cold, unet.share)
     second = break_even(0.013, vae.cold, vae.share)
     assert first < second

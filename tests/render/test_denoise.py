@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from loraeval.records import Family, Recipe
+from loraeval.records import FamilyName, Recipe
 from loraeval.render.denoise import conditions, denoise
 from loraeval.render.economy import decode_limit
 from loraeval.render.encode import Embedding
@@ -58,7 +58,7 @@ def texts(engine: Engine) -> tuple[list[Embedding], list[Embedding]]:
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_every_scheduler_gives_the_latents_of_the_pipeline(
-    engines: dict[str, Engine], family: Family, scheduler: str
+    engines: dict[str, Engine], family: FamilyName, scheduler: str
 ) -> None:
     engine = engines[family]
     recipe = replace(engine.recipe, scheduler=scheduler)
@@ -74,7 +74,7 @@ def test_every_scheduler_gives_the_latents_of_the_pipeline(
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_without_guidance_only_the_prompts_are_computed(
-    engines: dict[str, Engine], family: Family
+    engines: dict[str, Engine], family: FamilyName
 ) -> None:
     engine = engines[family]
     recipe = replace(engine.recipe, guidance_scale=1.0, width=32)

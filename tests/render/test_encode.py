@@ -11,7 +11,7 @@ import torch
 from loraeval.records import Caption, Prompt, Recipe
 from loraeval.render import sd
 from loraeval.render.denoise import conditions
-from loraeval.render.encode import chunks_needed, encode_sd15, encode_sdxl
+from loraeval.render.encode import chunks_needed, encode_last, encode_penultimate
 from loraeval.render.renderer import Renderer
 from loraeval.render.store import Store
 
@@ -107,12 +107,12 @@ def test_sd15_states(parts: Any, tokens: int, chunks: int, clip_skip: int | None
     with torch.no_grad():
         rows = rows_by_hand(tokenizer, text, chunks)
         want = joined_by_hand([norm(layers_by_hand(encoder, r)[-(clip_skip or 1)]) for r in rows])
-    (found,) = encode_sd15(tokenizer, encoder, [text], chunks, clip_skip)
+    (found,) = encode_last([tokenizer], [encoder], [text], chunks, clip_skip)
     assert found.states.shape == (1, 75 * chunks + 2, encoder.config.hidden_size)
     assert torch.allclose(found.states[0], want, atol=2e-5)
     assert found.pooled is None
     if clip_skip == 2:
-        (last,) = encode_sd15(tokenizer, encoder, [text], chunks, None)
+        (last,) = encode_last([tokenizer], [encoder], [text], chunks, None)
         assert not torch.allclose(found.states, last.states, atol=1e-2)
 
 
@@ -131,7 +131,7 @@ def test_sdxl_states_and_pooled(parts: Any, tokens: int, chunks: int) -> None:
             end = rows[0].index(49407)
             if encoder is encoders[1]:
                 pooled = encoder.text_projection(model.final_layer_norm(layers[0][-1])[end])
-    (found,) = encode_sdxl(tokenizers, encoders, [text], chunks)
+    (found,) = encode_penultimate(tokenizers, encoders, [text], chunks)
     assert torch.allclose(found.states[0], torch.cat(sides, -1), atol=2e-5)
     assert found.pooled is not None
     assert torch.allclose(found.pooled[0], pooled, atol=2e-5)
@@ -140,9 +140,9 @@ def test_sdxl_states_and_pooled(parts: Any, tokens: int, chunks: int) -> None:
 def test_texts_side_by_side_are_as_alone(parts: Any) -> None:
     tokenizer, encoder = parts["sd15/tokenizer"], parts["sd15/text_encoder"]
     texts = [text_of(tokenizer, n) for n in (3, 76, 30)]
-    together = encode_sd15(tokenizer, encoder, texts, 2, None)
+    together = encode_last([tokenizer], [encoder], texts, 2, None)
     for text, found in zip(texts, together, strict=True):
-        (alone,) = encode_sd15(tokenizer, encoder, [text], 2, None)
+        (alone,) = encode_last([tokenizer], [encoder], [text], 2, None)
         assert torch.equal(alone.states, found.states)
 
 
@@ -180,6 +180,6 @@ def test_prompt_and_negative_get_the_same_length(
         assert made.image.is_file()
     (call,) = given
     for found, words in zip(call[2:], (text, negative), strict=True):
-        (want,) = encode_sd15(tokenizer, parts["sd15/text_encoder"], [words], chunks, None)
+        (want,) = encode_last([tokenizer], [parts["sd15/text_encoder"]], [words], chunks, None)
         assert found[0].states.shape[1] == 75 * chunks + 2
         assert torch.allclose(found[0].states, want.states, atol=1e-6)

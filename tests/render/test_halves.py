@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from loraeval.records import Family, Recipe
+from loraeval.records import FamilyName, Recipe
 from loraeval.render.denoise import Conditions, conditions, denoise, predict
 from loraeval.render.halves import NAME, equal_halves, share_halves
 from loraeval.render.pixels import initial_noise
@@ -111,7 +111,7 @@ def test_a_lora_in_the_shared_stretch_is_felt(engines: dict[str, Engine]) -> Non
     ],
 )
 def test_models_whose_rows_differ_from_the_start_share_nothing(
-    engines: dict[str, Engine], family: Family, changes: dict[str, Any]
+    engines: dict[str, Engine], family: FamilyName, changes: dict[str, Any]
 ) -> None:
     kind, config = type(engines[family].pipe.unet), engines[family].pipe.unet.config
     assert share_halves(kind.from_config(config, **changes)) is False

@@ -24,7 +24,7 @@ def test_named_recipes() -> None:
     recipe = read_recipe("default", base_model="m", seeds=[1, 2], steps=None)
     assert (recipe.width, recipe.height, recipe.steps, recipe.guidance_scale) == (512, 512, 30, 7.5)
     assert (recipe.base_model, recipe.seeds, recipe.name) == ("m", (1, 2), "default")
-    assert recipe.digest == Recipe(base_model="m").digest
+    assert recipe.digest == Recipe(base_model="m", family="sd15").digest
     assert read_recipe("sdxl").family == "sdxl"
     assert read_recipe("preview").digest != read_recipe("default").digest
 

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from loraeval.checkpoints import family as families
+from loraeval.checkpoints import family as naming
 from loraeval.checkpoints.header import Header, TensorInfo, read_header, read_scalars
 from loraeval.checkpoints.layout import lora_modules
 from loraeval.checkpoints.naming import Module, group_modules
 from loraeval.checkpoints.scale import module_scale, peft_alphas
 from loraeval.checkpoints.scan import Scan, scan_all, scan_some
 from loraeval.errors import CheckpointError
+from loraeval.families import FAMILIES
 from loraeval.outside.text import clean
-from loraeval.records import Family
+from loraeval.records import FamilyName
 
 AUTO_BYTES = 128 << 20
 """Files up to this size are read whole without being asked."""
@@ -127,8 +128,8 @@ def anatomy_of(header: Header, *, deep: bool | None = None) -> Anatomy:
     if deep is None:
         deep = header.data_bytes <= AUTO_BYTES
     modules, kinds, unknown = group_modules(header.tensors.values())
-    kind, kind_evidence = families.format_of(header, modules, kinds, unknown)
-    family, family_evidence = families.family_of(header.metadata, modules)
+    kind, kind_evidence = naming.format_of(header, modules, kinds, unknown)
+    family, family_evidence = naming.family_of(header.metadata, modules)
     scan = scan_all(header) if deep else scan_some(header, _worth_a_look(modules))
     alphas, bad_alphas = _alphas(header, modules)
     parts = tuple(
@@ -142,18 +143,18 @@ def anatomy_of(header: Header, *, deep: bool | None = None) -> Anatomy:
         format=kind, format_evidence=kind_evidence, family=family, family_evidence=family_evidence,
         components=parts,
         dtypes=dict(Counter(info.dtype for info in header.tensors.values())),
-        unsupported=families.unsupported_keys(modules), unknown_keys=tuple(unknown),
+        unsupported=naming.unsupported_keys(modules), unknown_keys=tuple(unknown),
         nonfinite=tuple(sorted({*scan.nonfinite, *bad_alphas})),
         checked="all" if deep else "sample",
         hash_state=_hash_state(recorded, scan.sha256), hash_recorded=recorded,
         hash_computed=scan.sha256, resized=_resized(header.metadata, parts),
         merged=_merged(header.metadata), expected_bytes=expected, size_note=size_note,
-        notes=tuple(families.notes_on(header.metadata, parts)), metadata=header.metadata,
+        notes=tuple(naming.notes_on(header.metadata, parts)), metadata=header.metadata,
         conv_ranks=tuple(sorted({m.rank for m in modules.values() if m.rank and m.kernel > 1})),
     )  # fmt: skip
 
 
-def check_loadable(anatomy: Anatomy, family: Family) -> None:
+def check_loadable(anatomy: Anatomy, family: FamilyName) -> None:
     """Return quietly if the file may be rendered on a ``family`` pipeline.
 
     Raises ``CheckpointError`` with one line where it may not: no LoRA, a kind or keys that
@@ -191,7 +192,7 @@ def _unet_first(item: tuple[str, list[Module]]) -> tuple[bool, str]:
 
 def _by_component(modules: Mapping[str, Module], family: str) -> dict[str, list[Module]]:
     parts: dict[str, list[Module]] = {}
-    rename = {"te": "te1"} if family == "sdxl" else {"te1": "te"} if family == "sd15" else {}
+    rename = FAMILIES[family].text_names if family in FAMILIES else {}
     for module in modules.values():
         parts.setdefault(rename.get(module.component, module.component), []).append(module)
     return parts
@@ -281,9 +282,10 @@ def _expected_bytes(
     header: Header, modules: Mapping[str, Module], family: str, kind: str
 ) -> tuple[int | None, str]:
     """Size by formula: header + bytes per item * (sum of rank * parameters per rank + alphas)."""
-    if kind not in ("kohya", "locon") or family not in ("sd15", "sdxl"):
+    known_family = FAMILIES.get(family)
+    if kind not in ("kohya", "locon") or known_family is None or known_family.layout is None:
         return None, "no formula for this format"
-    known = lora_modules("sdxl" if family == "sdxl" else "sd15", locon=True)
+    known = lora_modules(family, locon=True)
     strangers = [name for name in modules if name not in known]
     if strangers:
         return None, f"{len(strangers)} modules are not in sd-scripts' networks"

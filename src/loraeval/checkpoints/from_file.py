@@ -35,6 +35,7 @@ from loraeval.checkpoints.trainer import MUSUBI, SD_SCRIPTS, Trainer, trainer_of
 from loraeval.checkpoints.trainers.in_files import values_of
 from loraeval.checkpoints.values import Value, same
 from loraeval.errors import CheckpointError
+from loraeval.families import FAMILIES
 from loraeval.outside.text import clean
 
 _PRECISION = {"F16": "fp16", "BF16": "bf16", "F32": "float"}
@@ -43,7 +44,6 @@ _ADAPTERS = {
     "lokr": "lokr", "oft": "oft", "glora": "glora", "ia3": "ia3", "full": "full", "dora": "lora",
 }  # fmt: skip
 _MODULES = {"kohya": "networks.lora", "locon": "networks.lora"}
-_VERSIONS = {"sd15": "sd_v1", "sdxl": "sdxl_base_v1-0", "sd2": "sd_v2"}
 
 
 def parameters_of_file(path: Path, facts: ScriptFacts | None = None) -> Parameters:
@@ -208,8 +208,9 @@ def _derived(anatomy: Anatomy, trainer: Trainer) -> list[tuple[str, tuple[Value,
     ]
     if unet.convolutions:
         rows.append(("conv_rank", (_conv_rank(anatomy), "3x3 kernels")))
-    if anatomy.family in _VERSIONS:
-        rows.append(("base_model_version", (_VERSIONS[anatomy.family], anatomy.family_evidence)))
+    family = FAMILIES.get(anatomy.family)
+    if family is not None and family.training is not None:
+        rows.append(("base_model_version", (family.training.version, anatomy.family_evidence)))
     every = _saved_every(anatomy.path)
     if every is not None:
         rows.append(("save_every_n_epochs", (every, "the numbers of the files beside it")))

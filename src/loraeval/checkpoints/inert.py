@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from loraeval.checkpoints.parameters import Parameters
 from loraeval.checkpoints.values import Value, number
+from loraeval.families import of_training
 
 
 def _off(value: Value) -> bool:
@@ -55,8 +56,10 @@ def _fallback_rate(run: Parameters) -> str | None:
 
 
 def _clip_skip(run: Parameters) -> str | None:
-    sdxl = str(run["base_model_version"] or run["training_script"] or "").startswith("sdxl")
-    return "SDXL ignores it" if sdxl else None
+    family = of_training(run["base_model_version"] or run["training_script"])
+    if family is None or family.training is None or family.training.clip_skip:
+        return None
+    return f"{family.title} ignores it"
 
 
 def _text_rate(run: Parameters) -> str | None:

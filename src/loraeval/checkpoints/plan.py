@@ -14,11 +14,7 @@ from loraeval.checkpoints.parameters import Parameters
 from loraeval.checkpoints.schedule import steps_of
 from loraeval.checkpoints.table import parameter_table
 from loraeval.checkpoints.values import Value, number, shown
-
-FORWARD_TFLOP = {"sd15": 0.8, "sdxl": 6.0}
-"""Work of one UNet pass over one image at 512 x 512 (SD 1.5) or 1024 x 1024 (SDXL), in TFLOP."""
-
-NATIVE_PIXELS = {"sd15": 512 * 512, "sdxl": 1024 * 1024}
+from loraeval.families import DEFAULT, of_model_name, of_training, training_of
 
 TRAINING_PASSES = 4
 """Forward, recomputed forward (gradient checkpointing) and a backward of twice the work."""
@@ -77,9 +73,8 @@ def training_command(run: Parameters, changes: dict[str, Value] | None = None) -
     """Return the sd-scripts command of a run, one flag a line; defaults are left out."""
     changes = changes or {}
     values = {**{name: entry.value for name, entry in run.values.items()}, **changes}
-    sdxl = "xl" in str(values.get("pretrained_model_name_or_path")).lower()
-    trainer = "sdxl_train_network.py" if sdxl else "train_network.py"
-    lines = [f"accelerate launch {trainer}"]
+    family = of_model_name(values.get("pretrained_model_name_or_path"))
+    lines = [f"accelerate launch {training_of(family.name).script}"]
     for name, spec in parameter_table().items():
         entry = run.values.get(name)
         given = name in changes or (
@@ -110,8 +105,10 @@ def gpu_hours(
     pixels = (number(width) or 0) * (number(height) or 0)
     if steps is None or not pixels:
         return None, "images, repeats, batch, epochs or resolution are not known"
-    family = "sdxl" if str(run["training_script"]).startswith("sdxl") else "sd15"
-    work = FORWARD_TFLOP[family] * pixels / NATIVE_PIXELS[family] * TRAINING_PASSES
+    training = (of_training(run["training_script"]) or DEFAULT).training
+    if training is None or training.forward_tflop is None:
+        return None, "the work of a step is not known for this family"
+    work = training.forward_tflop * pixels / training.native_size**2 * TRAINING_PASSES
     hours = steps.samples * work / tflops / 3600
     note = f", with {repeats} repeats assumed" if run["repeats"] is None else ""
     return hours, f"{steps.samples} samples at {tflops:g} TFLOP/s sustained{note}"
@@ -148,8 +145,13 @@ def _experiment(
         f"If it passes {base.name}'s gate, {name} alone is not what made {changed.name} worse; "
         f"if it fails on the scorers that fell for {changed.name}, {name} is enough to explain it."
     )
-    if name == "pretrained_model_name_or_path" and "xl" in str(value).lower():
-        shows += " SDXL is made for about 1024 x 1024 pixels: read a failure below that with care."
+    family = of_model_name(value)
+    if name == "pretrained_model_name_or_path" and family is not DEFAULT:
+        size = training_of(family.name).native_size
+        shows += (
+            f" {family.title} is made for about {size} x {size} pixels: read a failure below that "
+            "with care."
+        )
     return Experiment(
         title,
         f"{name}: {before} -> {shown(value)}{extra}",

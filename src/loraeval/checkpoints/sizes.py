@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from loraeval.checkpoints.layout import COMPONENTS, component_of, lora_modules, parameters_per_rank
-from loraeval.records import Family
+from loraeval.checkpoints.layout import lora_modules, parameters_per_rank
+from loraeval.families import layout_of
+from loraeval.records import FamilyName
 
 RANKS = (4, 8, 16, 32, 64, 128, 256)
 
@@ -22,19 +23,19 @@ _SIZE = re.compile(r"\s*(\d+(?:\.(\d+))?)\s*([KMG]?)I?B?\s*", re.IGNORECASE)
 class SizeCandidate:
     """One explanation of a size: ``bits`` 16 or 32 a number, all components trained."""
 
-    family: Family
+    family: FamilyName
     rank: int
     bits: int
     data_bytes: int
 
 
-def data_bytes(family: Family, rank: int, bits: int) -> int:
+def data_bytes(family: FamilyName, rank: int, bits: int) -> int:
     """Return the bytes of tensor data of a ``networks.lora`` file with all components."""
-    weights = sum(rank * parameters_per_rank(family, part) for part in COMPONENTS[family])
+    weights = sum(rank * parameters_per_rank(family, part) for part in layout_of(family).components)
     return bits // 8 * (weights + len(lora_modules(family)))
 
 
-def size_candidates(text: str, family: Family) -> list[SizeCandidate]:
+def size_candidates(text: str, family: FamilyName) -> list[SizeCandidate]:
     """Return the ranks and precisions whose file would be listed as ``text`` ("72 MB", "1.7 GB").
 
     Units are binary, as ``ls -h`` prints them; the size is known to half a unit of the last digit.
@@ -52,9 +53,3 @@ def size_candidates(text: str, family: Family) -> list[SizeCandidate]:
         for bits in (16, 32)
     ]
     return [item for item in found if low <= item.data_bytes <= high]
-
-
-def modules_of(family: Family) -> dict[str, int]:
-    """Return the number of modules by component in ``networks.lora``."""
-    names = [component_of(name) for name in lora_modules(family)]
-    return {part: names.count(part) for part in COMPONENTS[family]}

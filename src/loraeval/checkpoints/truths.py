@@ -9,7 +9,7 @@ from loraeval.checkpoints.parameters import Parameters
 from loraeval.checkpoints.schedule import epoch_factors, steps_of
 from loraeval.checkpoints.sizes import size_candidates
 from loraeval.checkpoints.values import number, same, shown
-from loraeval.records import Family
+from loraeval.families import DEFAULT, of_training
 
 
 def truths_of(runs: Sequence[Parameters]) -> Iterator[str]:
@@ -101,8 +101,10 @@ def _size(run: Parameters) -> Iterator[str]:
     text = run["file_size"]
     if not isinstance(text, str):
         return
-    family: Family = "sdxl" if str(run["training_script"]).startswith("sdxl") else "sd15"
-    found = size_candidates(text, family)
+    family = of_training(run["training_script"]) or DEFAULT
+    if family.layout is None:
+        return
+    found = size_candidates(text, family.name)
     if found:
         options = " or ".join(f"rank {c.rank} in {c.bits} bit" for c in found)
         proof = "it does not prove a rank" if len(found) > 1 else "which fits"

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loraeval import families
 from loraeval.errors import CheckpointError
 from loraeval.outside.offline import offline_asked
 from loraeval.outside.text import read_text
-from loraeval.records import Family, digest_of
+from loraeval.records import FamilyName, digest_of
 from loraeval.render.base_safety import check_folder, pickles_allowed
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ _PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokeniz
 _KEPT = (".safetensors", ".bin", ".json", ".txt")
 MAX_JSON_BYTES = 4 << 20
 """A longer configuration of a base model is refused unread."""
-_CLASSES: dict[str, Family] = {
-    "StableDiffusionPipeline": "sd15",
-    "StableDiffusionXLPipeline": "sdxl",
-}
 HUB_FILES = [
     "model_index.json",
     "*/*.json",
@@ -69,29 +66,36 @@ def locate_base(base_model: str, *, offline: bool = False) -> Path:
     )
 
 
-def base_family(base: Path) -> Family:
+def base_family(base: Path) -> FamilyName:
     """Return the family of a located base model, from its configuration or its tensor names.
 
     Raises ``CheckpointError`` for anything but SD 1.x and SDXL text-to-image models.
     """
     if base.is_dir():
         name = str(read_json(base / "model_index.json").get("_class_name"))
-        if name not in _CLASSES:
+        family = families.of_pipeline(name)
+        if family is None:
+            classes = [families.rendering_of(one).pipelines[0] for one in families.rendered()]
             raise CheckpointError(
-                f"{base}: expected {' or '.join(_CLASSES)}, its model_index.json says {name}"
+                f"{base}: expected {' or '.join(classes)}, its model_index.json says {name}"
             )
-        return _CLASSES[name]
+        return family.name
     if base.suffix == ".ckpt":
-        return "sdxl" if "xl" in base.stem.lower() else "sd15"
+        return families.of_model_name(base.stem).name
     from loraeval.checkpoints.header import read_header
 
     tensors = read_header(base).tensors
-    if any(name.startswith("conditioner.embedders.1.") for name in tensors):
-        return "sdxl"
-    if any(name.startswith("cond_stage_model.transformer.") for name in tensors):
-        return "sd15"
+    for one in families.rendered():
+        starts = families.rendering_of(one).single_file
+        if starts and any(name.startswith(starts) for name in tensors):
+            return one
+    known = " or ".join(
+        families.FAMILIES[one].title
+        for one in families.rendered()
+        if families.rendering_of(one).single_file
+    )
     raise CheckpointError(
-        f"{base}: expected a whole SD 1.5 or SDXL model, found no text encoder of either in it"
+        f"{base}: expected a whole {known} model, found no text encoder of either in it"
     )
 
 

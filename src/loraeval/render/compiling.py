@@ -11,20 +11,13 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from loraeval.records import Family
+from loraeval.families import rendering_of
+from loraeval.records import FamilyName
 
 if TYPE_CHECKING:
     import torch
-
-Part = Literal["unet", "vae"]
-
-REGIONS: dict[Family, tuple[str, ...]] = {
-    "sd15": ("ResnetBlock2D", "Transformer2DModel"),
-    "sdxl": ("ResnetBlock2D", "BasicTransformerBlock"),
-}
-"""Classes of diffusers whose modules repeat; SDXL's transformers do so inside, up to ten times."""
 
 SHAPES_AT_MOST = 256
 """Shapes that one class may be compiled for; torch's own limit is 8."""
@@ -37,7 +30,7 @@ length. Code that takes other blocks' weights gives about 1, that of a single bl
 _unmarked: dict[type, Callable[..., Any]] = {}
 
 
-def compile_module(module: Any, family: Family) -> None:
+def compile_module(module: Any, family: FamilyName) -> None:
     """Compile ``module`` from its next call on, channels last, its repeating blocks marked."""
     import torch
 
@@ -47,7 +40,7 @@ def compile_module(module: Any, family: Family) -> None:
         options = {"max_reuse_entries": SHAPES_AT_MOST} if known else {}
         # By class: torch reuses code by the function's arguments, of which ``self`` must be one.
         for kind in {type(part) for part in module.modules()}:
-            if kind.__name__ in REGIONS[family] and kind not in _unmarked:
+            if kind.__name__ in rendering_of(family).blocks and kind not in _unmarked:
                 _unmarked[kind] = kind.forward
                 kind.forward = mark(kind.forward, **options)
     module.to(memory_format=torch.channels_last)

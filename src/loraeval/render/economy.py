@@ -11,11 +11,9 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from loraeval.records import Family, Recipe
-from loraeval.render.compiling import Part
-
-IMAGES_AT_512 = {"sd15": 48, "sdxl": 24}
-"""Largest batch tried first on a GPU, counted in 512×512 images; more brings no speed."""
+from loraeval.families import rendering_of
+from loraeval.families.record import Part
+from loraeval.records import FamilyName, Recipe
 
 DECODE_AT_512 = 20
 """Images of 512×512 that the VAE decodes at once on a GPU with memory to spare; half as many with
@@ -25,31 +23,12 @@ DECODE_MEMORY = 40 * 2**30
 """Bytes of GPU memory from which ``DECODE_AT_512`` images are decoded at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compiling:
-    """What compiling one part costs and brings: seconds of the first compile and of one from the
-    cache, each for one batch size, and the part's time after it over that before it.
-    """
-
-    cold: float
-    warm: float
-    share: float
-
-
-COMPILING: dict[Family, dict[Part, Compiling]] = {
-    "sd15": {"unet": Compiling(36.6, 9.5, 0.70), "vae": Compiling(8.9, 1.3, 0.47)},
-    "sdxl": {"unet": Compiling(54.3, 16.5, 0.82)},
-}
-"""As measured on H200s (benchmarks/render.md: first calls, and steps without a pause of compiled
-code over those of channels first with cuDNN's attention). SDXL's VAE is in float32, never compiled.
-"""
-
-
 def default_limit(recipe: Recipe, device: str) -> int:
     """Return the batch size to try first: by image size on a GPU, 8 on a CPU."""
     if not device.startswith("cuda"):
         return 8
-    return max(1, IMAGES_AT_512[recipe.family] * 512 * 512 // (recipe.width * recipe.height))
+    most = rendering_of(recipe.family).images_at_512
+    return max(1, most * 512 * 512 // (recipe.width * recipe.height))
 
 
 def decode_limit(recipe: Recipe, memory: int) -> int:
@@ -79,15 +58,21 @@ def compile_pays(
 
 
 def parts_to_compile(
-    family: Family, images: int, shapes: int, seconds: Mapping[Part, float], cached: Container[Part]
+    family: FamilyName,
+    images: int,
+    shapes: int,
+    seconds: Mapping[Part, float],
+    cached: Container[Part],
 ) -> tuple[Part, ...]:
     """Return the parts for which compiling pays over ``images`` images of ``shapes`` sizes.
 
     ``seconds`` is what each part takes an image uncompiled; ``cached`` holds the parts that were
-    compiled before for this recipe on this device.
+    compiled before for this recipe on this device. What each costs and brings is the family's, as
+    measured on H200s (benchmarks/render.md: first calls, and steps without a pause of compiled code
+    over those of channels first with cuDNN's attention).
     """
     chosen: list[Part] = []
-    for part, known in COMPILING[family].items():
+    for part, known in rendering_of(family).compiling.items():
         cost = shapes * (known.warm if part in cached else known.cold)
         if compile_pays(images, seconds[part], cost, known.share):
             chosen.append(part)

@@ -112,15 +112,18 @@ def join_chunks(states: torch.Tensor) -> torch.Tensor:
     return torch.cat([states[:1, :1], inner, states[-1:, -1:]], dim=1)
 
 
-def encode_sd15(
-    tokenizer: Any, encoder: Any, texts: Sequence[str], chunks: int, clip_skip: int | None
-) -> list[Embedding]:
-    """Return the embeddings of ``texts`` for SD 1.x.
+def encode_last(
+    tokenizers: Sequence[Any], encoders: Sequence[Any], texts: Sequence[str], chunks: int,
+    clip_skip: int | None = None,
+) -> list[Embedding]:  # fmt: skip
+    """Return the embeddings of ``texts`` by the last layer of the one text encoder.
 
     ``clip_skip`` counts as sd-scripts and web UIs do: 1 or None is the last layer, 2 the last but
     one; the final layer norm is applied in each case.
     """
     import torch
+
+    (tokenizer,), (encoder,) = tokenizers, encoders
 
     def states(ids: torch.Tensor) -> torch.Tensor:
         if clip_skip in (None, 1):
@@ -138,11 +141,12 @@ def encode_sd15(
     return [Embedding(join_chunks(part)) for part in torch.split(found, chunks)]
 
 
-def encode_sdxl(
-    tokenizers: Sequence[Any], encoders: Sequence[Any], texts: Sequence[str], chunks: int
-) -> list[Embedding]:
-    """Return the embeddings of ``texts`` for SDXL: both encoders' last but one layer, and the
-    projected pooled state of the first chunk.
+def encode_penultimate(
+    tokenizers: Sequence[Any], encoders: Sequence[Any], texts: Sequence[str], chunks: int,
+    clip_skip: int | None = None,  # noqa: ARG001 - such a family's layer is always this one
+) -> list[Embedding]:  # fmt: skip
+    """Return the embeddings of ``texts`` by several encoders: the last but one layer of each side
+    by side, and the last encoder's projected pooled state of the first chunk.
     """
     import torch
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from loraeval.checkpoints import anatomy as anatomies
 from loraeval.checkpoints import series
 from loraeval.errors import CheckpointError
-from loraeval.records import Family
+from loraeval.records import FamilyName
 from loraeval.render.known_files import look
 from loraeval.render.plan import BASE_MODEL, CheckpointRef
 from loraeval.render.store import Store
@@ -25,7 +25,7 @@ class Labels:
     A file that was written anew (``known_files.look``), or has just been, is read again.
     """
 
-    family: Family
+    family: FamilyName
     store: Store
     _known: dict[Path, tuple[str, CheckpointRef]] = field(default_factory=dict)
     _folders: dict[Path, dict[Path, _Label]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Labels:
 
 
 def describe(
-    checkpoints: Iterable[Path | str | None], family: Family, store: Store
+    checkpoints: Iterable[Path | str | None], family: FamilyName, store: Store
 ) -> list[CheckpointRef]:
     """Return how renders name each checkpoint; see ``Labels.describe``."""
     return Labels(family, store).describe(checkpoints)

@@ -9,9 +9,11 @@ SDXL with the block names of Stability's own code), diffusers and PEFT
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from loraeval.errors import CheckpointError
+from loraeval.families import rendering_of
+from loraeval.families.names import names_of
 from loraeval.render.adapters import HALVES, LoraModule, is_whole, kind_of
 
 _KOHYA = re.compile(
@@ -38,17 +40,6 @@ UNSUPPORTED = {
     ".diff": "full weight difference", "a1.weight": "GLoRA", "b1.weight": "GLoRA",
 }  # fmt: skip
 """Parts of keys that betray a kind of adapter which cannot be rendered faithfully here."""
-
-_COMPONENTS = {"unet": "unet", "te": "text_encoder", "te1": "text_encoder", "te2": "text_encoder_2"}
-_RESNET = {
-    "conv1": "in_layers_2", "time_emb_proj": "emb_layers_1", "conv2": "out_layers_3",
-    "conv_shortcut": "skip_connection",
-}  # fmt: skip
-_STEMS = {
-    "conv_in": "input_blocks_0_0", "conv_out": "out_2",
-    "time_embedding.linear_1": "time_embed_0", "time_embedding.linear_2": "time_embed_2",
-    "add_embedding.linear_1": "label_emb_0_0", "add_embedding.linear_2": "label_emb_0_2",
-}  # fmt: skip
 
 
 def group_keys(keys: Iterable[str], where: str = "LoRA") -> dict[str, LoraModule]:
@@ -93,7 +84,7 @@ def module_names(
     table: dict[str, tuple[str, str]] = {}
     for component, paths in components.items():
         for path in paths:
-            for alias in _aliases(component, path, family):
+            for alias in names_of(rendering_of(family), component, path):
                 table[alias] = (component, path)
     return table
 
@@ -137,56 +128,6 @@ def _parse(key: str) -> tuple[str, str] | None:
             role = hit["ud"] or _ROLES[hit["ab"]]
         return f"{hit['component']}.{hit['module']}", role
     return None
-
-
-def _aliases(component: str, path: str, family: str) -> Iterator[str]:
-    yield f"{component}.{path}"
-    flat = path.replace(".", "_")
-    if component == "unet":
-        yield f"lora_unet_{flat}"
-        if family == "sdxl" and (name := _stability_name(path)) is not None:
-            yield f"lora_unet_{name}"
-        return
-    prefixes = {"text_encoder": ("te", "te1"), "text_encoder_2": ("te2",)}[component]
-    bare = flat.removeprefix("text_model_")
-    dotted = path.removeprefix("text_model.")
-    yield f"{component}.{dotted}"
-    yield f"{component}.text_model.{dotted}"
-    for prefix in prefixes if family == "sdxl" else ("te",):
-        yield f"lora_{prefix}_{bare}"
-        yield f"lora_{prefix}_text_model_{bare}"
-
-
-def _stability_name(path: str) -> str | None:
-    """Return the name of a module of SDXL's UNet in Stability's code, flattened for kohya.
-
-    Its ``input_blocks`` count the first convolution, then each block's two layers and its
-    downsampler; ``output_blocks`` each block's three layers, the upsampler inside the last.
-    """
-    for stem, name in _STEMS.items():
-        if path == stem:
-            return name
-    parts = path.split(".")
-    inner = parts[4:]
-    if parts[0] == "mid_block" and len(parts) > 3:
-        place = {"attentions": 1}.get(parts[1], 2 * int(parts[2]))
-        return _join(f"middle_block_{place}", parts[1], parts[3:])
-    if parts[0] not in ("down_blocks", "up_blocks") or len(parts) < 5:
-        return None
-    block, kind, index = int(parts[1]), parts[2], int(parts[3])
-    slot = 1 if kind == "attentions" else 0
-    if parts[0] == "down_blocks":
-        if kind == "downsamplers":
-            return f"input_blocks_{3 * block + 3}_0_op"
-        return _join(f"input_blocks_{3 * block + index + 1}_{slot}", kind, inner)
-    if kind == "upsamplers":
-        return f"output_blocks_{3 * block + 2}_2_conv"
-    return _join(f"output_blocks_{3 * block + index}_{slot}", kind, inner)
-
-
-def _join(stem: str, kind: str, inner: list[str]) -> str:
-    name = "_".join(inner)
-    return f"{stem}_{_RESNET.get(name, name) if kind == 'resnets' else name}"
 
 
 def _some(names: list[str]) -> str:

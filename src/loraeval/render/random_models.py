@@ -12,28 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from loraeval.records import Family
-from loraeval.render.base_configs import text_config, unet_config, vae_config, write_configs
+from loraeval.families import rendering_of
+from loraeval.records import FamilyName
+from loraeval.render.base_configs import part_config, write_configs
 
 Size = Literal["tiny", "full"]
 
-_TINY_UNET: dict[Family, dict[str, Any]] = {
-    "sd15": {"block_out_channels": [32, 64, 64], "cross_attention_dim": 32, "sample_size": 8,
-             "attention_head_dim": 4, "norm_num_groups": 8,
-             "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-             "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]},
-    "sdxl": {"block_out_channels": [32, 32, 64], "cross_attention_dim": 64, "sample_size": 8,
-             "attention_head_dim": [2, 2, 4], "transformer_layers_per_block": [1, 1, 2],
-             "norm_num_groups": 8, "addition_time_embed_dim": 8,
-             "projection_class_embeddings_input_dim": 6 * 8 + 32},
-}  # fmt: skip
-_TINY_VAE = {"block_out_channels": [16, 32, 32, 32], "norm_num_groups": 8, "sample_size": 64}
-_TINY_TEXT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-              "num_attention_heads": 2, "projection_dim": 32}  # fmt: skip
-
 
 def build_base(
-    folder: Path, family: Family, size: Size = "tiny", *, seed: int = 0, device: str = "cpu",
+    folder: Path, family: FamilyName, size: Size = "tiny", *, seed: int = 0, device: str = "cpu",
     dtype: str = "float32",
 ) -> Path:  # fmt: skip
     """Write a base model with random weights as a diffusers folder; return ``folder``."""
@@ -54,7 +41,7 @@ def build_base(
     return folder
 
 
-def random_parts(family: Family, size: Size) -> dict[str, tuple[Any, dict[str, Any]]]:
+def random_parts(family: FamilyName, size: Size) -> dict[str, tuple[Any, dict[str, Any]]]:
     """Return each part of a pipeline with random weights, and its configuration."""
     from loraeval import torchvision_ops
 
@@ -62,23 +49,25 @@ def random_parts(family: Family, size: Size) -> dict[str, tuple[Any, dict[str, A
     import diffusers
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+    def config(part: str) -> dict[str, Any]:
+        return part_config(family, part) | dict(rendering.tiny[part] if size == "tiny" else {})
+
     models: Any = diffusers
-    tiny = size == "tiny"
-    unet = unet_config(family) | (_TINY_UNET[family] if tiny else {})
-    vae = vae_config(family) | (_TINY_VAE if tiny else {})
+    rendering = rendering_of(family)
+    unet, vae = config("unet"), config("vae")
     parts: dict[str, tuple[Any, dict[str, Any]]] = {
         "unet": (models.UNet2DConditionModel.from_config(unet), unet),
         "vae": (models.AutoencoderKL.from_config(vae), vae),
     }
-    for name in ("text_encoder", "text_encoder_2") if family == "sdxl" else ("text_encoder",):
-        config = text_config(name) | (_TINY_TEXT if tiny else {})
-        kind = CLIPTextModelWithProjection if name == "text_encoder_2" else CLIPTextModel
-        plain = {key: value for key, value in config.items() if key != "model_type"}
-        parts[name] = (kind(CLIPTextConfig(**plain)), config)
+    kinds = {kind.__name__: kind for kind in (CLIPTextModel, CLIPTextModelWithProjection)}
+    for name in rendering.encoders:
+        text = config(name)
+        plain = {key: value for key, value in text.items() if key != "model_type"}
+        parts[name] = (kinds[text["architectures"][0]](CLIPTextConfig(**plain)), text)
     return parts
 
 
-def lora_layers(family: Family, size: Size = "tiny") -> dict[str, tuple[int, ...]]:
+def lora_layers(family: FamilyName, size: Size = "tiny") -> dict[str, tuple[int, ...]]:
     """Return the layers that ``networks.lora`` trains, by kohya's names, with weight shapes."""
     import torch
 
@@ -86,9 +75,7 @@ def lora_layers(family: Family, size: Size = "tiny") -> dict[str, tuple[int, ...
         parts = random_parts(family, size)
     layers: dict[str, tuple[int, ...]] = {}
     for part, (module, _) in parts.items():
-        te1 = "lora_te1" if family == "sdxl" else "lora_te"
-        prefix = {"unet": "lora_unet", "text_encoder": te1,
-                  "text_encoder_2": "lora_te2", "vae": ""}[part]  # fmt: skip
+        prefix = rendering_of(family).prefixes.get(part, ("",))[-1].rstrip("_")
         for path, layer in module.named_modules():
             if not prefix or not isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
                 continue

@@ -11,12 +11,13 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
+from loraeval import families
 from loraeval.errors import UsageError
 from loraeval.outside import toml
 from loraeval.outside.text import clean, read_text
-from loraeval.records import Family, Recipe
+from loraeval.records import Recipe
 
 if TYPE_CHECKING:
     from loraeval.render.store import Store
@@ -102,7 +103,7 @@ def check_recipe(recipe: Recipe, where: str = "recipe") -> Recipe:
         raise UsageError(f"{where}: clip_skip must be 1 or more, found {recipe.clip_skip!r}")
     if not recipe.seeds:
         raise UsageError(f"{where}: seeds must hold at least one seed")
-    _one_of(where, "family", recipe.family, get_args(Family))
+    _one_of(where, "family", recipe.family, ("auto", *families.rendered()))
     _one_of(where, "dtype", recipe.dtype, DTYPES)
     _one_of(where, "vae_dtype", recipe.vae_dtype, ("auto", *DTYPES))
     _one_of(where, "attention", recipe.attention, ATTENTION)
@@ -119,7 +120,7 @@ def resolve_recipe(
     family, the dtype that ``device`` can compute (float32 on a CPU), the VAE's dtype and the
     attention. Its digest is then what renders and baselines are keyed by.
 
-    SDXL's own VAE overflows in float16, so ``vae_dtype = "auto"`` means float32 there.
+    Where a family's own VAE overflows in float16, ``vae_dtype = "auto"`` means float32.
     Raises ``CheckpointError`` where the base model cannot be found or is of no known family.
     """
     from loraeval.render.base_model import base_family, base_hash, locate_base
@@ -130,7 +131,8 @@ def resolve_recipe(
     dtype = "float32" if on_cpu and recipe.dtype == "float16" else recipe.dtype
     vae_dtype = recipe.vae_dtype
     if vae_dtype == "auto":
-        vae_dtype = "float32" if family == "sdxl" and dtype == "float16" else dtype
+        overflows = families.rendering_of(family).vae_overflows and dtype == "float16"
+        vae_dtype = "float32" if overflows else dtype
     return replace(
         check_recipe(recipe),
         base_model_hash=base_hash(base, store),

@@ -17,11 +17,14 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loraeval.errors import RenderError
+from loraeval.families import rendering_of
+from loraeval.families.record import Part
 from loraeval.records import Recipe
-from loraeval.render.compiling import TOLERANCE, Part, compile_module, decompile, disagreement
+from loraeval.render import encode
+from loraeval.render.compiling import TOLERANCE, compile_module, decompile, disagreement
 from loraeval.render.denoise import conditions, denoise, first_step
 from loraeval.render.economy import decode_limit, default_limit
-from loraeval.render.encode import Embedding, EmbeddingCache, encode_sd15, encode_sdxl
+from loraeval.render.encode import Embedding, EmbeddingCache
 from loraeval.render.halves import share_halves
 from loraeval.render.lora_merge import Lora, WeightSwapper, read_lora
 from loraeval.render.pixels import Pending, decode, initial_noise, to_device, to_host
@@ -54,7 +57,8 @@ class Engine:
         self.limit = limit or default_limit(recipe, device)
         self.processor = set_attention(self.pipe, recipe.attention)
         share_halves(self.pipe.unet)
-        parts = ("unet", "text_encoder", "text_encoder_2")
+        self.rendering = rendering_of(recipe.family)
+        parts = (self.rendering.denoiser, *self.rendering.encoders)
         components = {p: m for p in parts if (m := getattr(self.pipe, p, None)) is not None}
         self._swapper = WeightSwapper(components, recipe.family, self._keep_on(components))
         self._embeddings = EmbeddingCache()
@@ -118,12 +122,12 @@ class Engine:
         known = {text: self._embeddings.get(key) for text, key in keys.items()}
         new = [text for text, found in known.items() if found is None]
         made: list[Embedding] = []
-        if new and self.recipe.family == "sdxl":
-            tokenizers = (pipe.tokenizer, pipe.tokenizer_2)
-            encoders = (pipe.text_encoder, pipe.text_encoder_2)
-            made = encode_sdxl(tokenizers, encoders, new, chunks)
-        elif new:
-            made = encode_sd15(pipe.tokenizer, pipe.text_encoder, new, chunks, clip_skip)
+        if new:
+            names = self.rendering.encoders
+            encoders = [getattr(pipe, name) for name in names]
+            tokenizers = [getattr(pipe, n.replace("text_encoder", "tokenizer")) for n in names]
+            function = getattr(encode, self.rendering.encode)
+            made = function(tokenizers, encoders, new, chunks, clip_skip)
         for text, embedding in zip(new, made, strict=True):
             known[text] = embedding
             self._embeddings.put(keys[text], embedding)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import MissingExtraError, RenderError
+from loraeval.families import rendering_of
 from loraeval.records import Recipe
 from loraeval.render.base_configs import write_configs
 from loraeval.render.base_model import locate_base
@@ -43,17 +44,13 @@ def load_pipeline(recipe: Recipe, device: torch.device) -> Any:
     diffusers = import_diffusers()
     quieten()
     base = locate_base(recipe.base_model, offline=True)
-    xl = recipe.family == "sdxl"
-    kind = diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
+    rendering = rendering_of(recipe.family)
+    kind = getattr(diffusers, rendering.pipelines[0])
     options: dict[str, Any] = {
         "torch_dtype": getattr(torch, recipe.dtype),
         "local_files_only": True,
     }
-    options |= (
-        {"add_watermarker": False}
-        if xl
-        else {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    )
+    options |= rendering.options
     if base.is_dir() and not pickles_allowed():
         options["use_safetensors"] = True  # else diffusers falls back to a pickle beside it
     try:
@@ -70,7 +67,7 @@ def load_pipeline(recipe: Recipe, device: torch.device) -> Any:
         raise RenderError(f"{base}: diffusers cannot load this base model ({error})") from error
     pipe.scheduler = make_scheduler(recipe, pipe.scheduler)
     pipe.set_progress_bar_config(disable=True)
-    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+    for part in (rendering.denoiser, "vae", *rendering.encoders):
         if (module := getattr(pipe, part, None)) is not None:
             module.requires_grad_(requires_grad=False)
     pipe.vae.to(dtype=getattr(torch, recipe.vae_dtype))

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loraeval.families import rendering_of
 from loraeval.records import Recipe
 from loraeval.render import economy
 from loraeval.render.plan import CheckpointRef, Job
 from loraeval.render.store import Store
 
 if TYPE_CHECKING:
-    from loraeval.render.compiling import Part
+    from loraeval.families.record import Part
     from loraeval.render.lora_merge import Lora
     from loraeval.render.pixels import Pending
     from loraeval.render.sd import Engine
@@ -145,7 +146,7 @@ class Worker:
         if eager is None or may_compile:
             spent = self._time(engine, images)
         self._expected = eager or sum(spent.values())
-        costs = economy.COMPILING[recipe.family]
+        costs = rendering_of(recipe.family).compiling
         if how == "always":
             engine.compile(costs)
         elif may_compile:

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from loraeval.checkpoints.layout import ModuleShape, component_of, lora_modules
-from loraeval.records import Family
+from loraeval.families import DEFAULT
+from loraeval.records import FamilyName
 from loraeval.testing.kohya_metadata import kohya_metadata
 
 Format = Literal[
@@ -60,7 +61,7 @@ def write_safetensors(
 
 def write_lora(
     path: Path,
-    family: Family = "sd15",
+    family: FamilyName = DEFAULT.name,
     *,
     rank: int = 4,
     alpha: float | None = 2.0,
@@ -113,7 +114,7 @@ def write_lora(
 
 
 def write_series(
-    folder: Path, name: str = "run", family: Family = "sd15", *, epochs: int = 3,
+    folder: Path, name: str = "run", family: FamilyName = DEFAULT.name, *, epochs: int = 3,
     steps_per_epoch: int = 10, **options: Any,
 ) -> list[Path]:  # fmt: skip
     """Write one file an epoch as sd-scripts names them, the last without a suffix."""

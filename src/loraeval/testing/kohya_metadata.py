@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from loraeval.records import Family
+from loraeval.families import DEFAULT, training_of
+from loraeval.records import FamilyName
 
 MINIMUM_KEYS = (
     "ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim", "ss_network_alpha",
@@ -27,7 +28,7 @@ _TAGS = {"pixel art": 8, "24x24": 8, "portrait of a robot": 8, "background (#3a6
 
 
 def kohya_metadata(
-    family: Family = "sd15", *, rank: int = 4, alpha: float | None = 2.0, images: int = 8,
+    family: FamilyName = DEFAULT.name, *, rank: int = 4, alpha: float | None = 2.0, images: int = 8,
     repeats: int = 10, tags: dict[str, int] | None = None, dataset_config: bool = False,
     minimum: bool = False, **recorded: Any,
 ) -> dict[str, str]:  # fmt: skip
@@ -38,8 +39,8 @@ def kohya_metadata(
     ``dataset_config`` moves the data-set keys into ``ss_datasets`` as ``--dataset_config`` does;
     ``minimum`` leaves what ``--no_metadata`` writes.
     """
-    sdxl = family == "sdxl"
-    size = 1024 if sdxl else 512
+    training = training_of(family)
+    size = training.native_size
     directory = f"{repeats}_robots"
     count = images * repeats
     counts = tags if tags is not None else dict(_TAGS)
@@ -49,8 +50,8 @@ def kohya_metadata(
         "training_finished_at": "1700003600.0", "output_name": "run", "training_comment": None,
         "sd_scripts_commit_hash": "(unknown)", "steps": 100, "epoch": 1,
         # model
-        "sd_model_name": "stable-diffusion-xl-base-1.0" if sdxl else "stable-diffusion-v1-5",
-        "v2": False, "base_model_version": "sdxl_base_v1-0" if sdxl else "sd_v1",
+        "sd_model_name": training.model_name,
+        "v2": False, "base_model_version": training.version,
         "clip_skip": None, "max_token_length": 225,
         # network
         "network_module": "networks.lora", "network_dim": rank,
@@ -99,10 +100,8 @@ def kohya_metadata(
         metadata = {key: metadata[key] for key in MINIMUM_KEYS if key in metadata}
     return metadata | {
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": f"stable-diffusion-{'xl-v1-base' if sdxl else 'v1'}/lora",
-        "modelspec.implementation": (
-            "https://github.com/Stability-AI/generative-models" if sdxl else "diffusers"
-        ),
+        "modelspec.architecture": f"{training.architecture}/lora",
+        "modelspec.implementation": training.implementation,
         "modelspec.title": str(values["output_name"]),
         "modelspec.resolution": f"{size}x{size}",
         "modelspec.date": "2025-11-09T03:09:00",
