@@ -26,6 +26,12 @@ _STRENGTH: dict[Effect, int] = {
     "same": 0, "storage": 1, "unknown": 2, "inert": 3, "effective": 4
 }  # fmt: skip
 
+_FALL_BACK = ("unet_lr", "text_encoder_lr")
+"""Rates that are learning_rate where they are not given: its difference is not told again."""
+
+_WHOLE = {"min_timestep": 0, "max_timestep": 1000}
+"""What "not given" means for the timesteps that are trained."""
+
 _MEANS = {"max_token_length": "75", "save_precision": "fp32"}
 
 _DERIVED = {
@@ -65,9 +71,29 @@ class ParameterComparison:
         """Rows that differ."""
         return tuple(row for row in self.rows if row.changed)
 
+    @property
+    def headline(self) -> str:
+        """The answer in a line: how many effective differences are known, and which."""
+        names = [name for name, _ in self.evidence]
+        unknown = sum(row.effect == "unknown" and _told(row) for row in self.rows)
+        tail = f"; {unknown} parameters are not known for every run" if unknown else ""
+        if not names:
+            return f"No effective difference is known{tail}."
+        word = "difference" if len(names) == 1 else "differences"
+        return f"{len(names)} effective {word}: {', '.join(names)}{tail}."
+
+    @property
+    def equal(self) -> tuple[str, ...]:
+        """Names of what is known and the same in all runs, whether given or a default."""
+        return tuple(
+            row.name for row in self.rows
+            if row.effect == "same" and all(value.known for value in row.values)
+        )  # fmt: skip
+
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object."""
         return {
+            "headline": self.headline,
             "runs": [run.name for run in self.runs],
             "rows": [
                 {
@@ -141,6 +167,8 @@ def meant(name: str, run: Parameters) -> Value:
         return run["learning_rate"]
     if name == "max_token_length" and value is None:
         return 75
+    if name in _WHOLE and value is None and run.known(name):
+        return _WHOLE[name]
     if name == "save_precision" and value is None:
         return "float"
     if name in ("noise_offset", "min_snr_gamma", "multires_noise_iterations") and not number(value):
@@ -174,7 +202,9 @@ def _difference(spec: ParameterSpec, a: Parameters, b: Parameters) -> tuple[Effe
                 return "same", ""
             return "inert", f"{silent['training_script']} takes no such flag"
         return "unknown", f"{silent.name} does not tell"
-    if same(meant(name, a), meant(name, b)):
+    if same(meant(name, a), meant(name, b)) or (
+        name in _FALL_BACK and a[name] is None and b[name] is None
+    ):
         return "same", ""
     if spec.effect == "stored":
         return "storage", "how the file is stored, not what was learned"

@@ -1,7 +1,7 @@
 """Write the experiments that would separate confounded differences: one change a run.
 
-Each is the reference run with a single parameter of the other run, as a ready sd-scripts command,
-with what it would show and what it would cost.
+Each is the reference run with a single parameter of the other run, in the syntax of its own
+trainer, with what it would show and what it would cost.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from loraeval.checkpoints.compare import ParameterComparison, is_cause, shown_value
 from loraeval.checkpoints.parameters import Parameters
+from loraeval.checkpoints.plan_syntax import settings_text, takes
 from loraeval.checkpoints.schedule import steps_of
 from loraeval.checkpoints.table import parameter_table
 from loraeval.checkpoints.values import Value, number, shown
@@ -57,7 +58,7 @@ def plan_experiments(
     ]  # fmt: skip
     experiments: list[Experiment] = []
     for name in names:
-        if not parameter_table()[name].flag:
+        if not (parameter_table()[name].flag or base["trainer"]) or not takes(base, name):
             continue
         entry = rows[name].values[other]
         values = [entry.value] if entry.known else [claim.value for claim in entry.conflicts]
@@ -155,7 +156,7 @@ def _experiment(
     return Experiment(
         title,
         f"{name}: {before} -> {shown(value)}{extra}",
-        training_command(base, changes),
+        settings_text(base, changes) or training_command(base, changes),
         shows,
         hours,
         basis,

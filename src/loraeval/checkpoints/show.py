@@ -27,6 +27,8 @@ def parameters_text(comparison: ParameterComparison, *, everything: bool = False
     Rows of names and logs are left out unless ``everything``.
     """
     rows = _chosen(comparison, everything=everything)
+    if not rows:
+        return _folded(comparison, everything=everything)
     head = ["", "parameter", *(clean(run.name, 28) for run in comparison.runs), "why"]
     body = [
         [
@@ -38,7 +40,8 @@ def parameters_text(comparison: ParameterComparison, *, everything: bool = False
         for row in rows
     ]
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head) - 1)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(head, [*widths, 0], strict=True)).rstrip()]
+    lines = [clean(comparison.headline, 2000), ""]
+    lines += ["  ".join(c.ljust(w) for c, w in zip(head, [*widths, 0], strict=True)).rstrip()]
     group = ""
     for row, cells in zip(rows, body, strict=True):
         if row.group != group:
@@ -47,7 +50,7 @@ def parameters_text(comparison: ParameterComparison, *, everything: bool = False
         lines.append(
             "  ".join(c.ljust(w) for c, w in zip(cells, [*widths, 0], strict=True)).rstrip()
         )
-    lines += ["", _LEGEND, _source_legend(), ""]
+    lines += ["", *_equal(comparison, everything=everything), _LEGEND, _source_legend(), ""]
     lines += [f"- {clean(text, 600)}" for text in comparison.truths]
     lines += ["", clean(comparison.confounding, 2000)]
     lines += [f"  {line}" for line in _evidence(comparison)]
@@ -56,7 +59,7 @@ def parameters_text(comparison: ParameterComparison, *, everything: bool = False
 
 def parameters_markdown(comparison: ParameterComparison, *, everything: bool = False) -> str:
     """Return the same as GitHub Markdown: a table a group, changed rows in bold."""
-    lines: list[str] = []
+    lines: list[str] = [_cell_md(comparison.headline)]
     group = ""
     names = [_cell_md(run.name) for run in comparison.runs]
     for row in _chosen(comparison, everything=everything):
@@ -76,7 +79,9 @@ def parameters_markdown(comparison: ParameterComparison, *, everything: bool = F
         why = f"{what}: {_cell_md(row.reason)}" if row.reason else what
         cells = " | ".join(_cell_md(_cell(value, row.name)) for value in row.values)
         lines.append(f"| {name} | {cells} | {why} |")
-    lines += ["", _source_legend(), "", "### What follows", ""]
+    folded = [_cell_md(line) for line in _equal(comparison, everything=everything)]
+    lines += ["", *folded, *([""] if folded else []), _source_legend(), ""]
+    lines += ["### What follows", ""]
     lines += [f"- {_cell_md(clean(text, 600))}" for text in comparison.truths]
     lines += ["", "### Causes", "", _cell_md(clean(comparison.confounding, 2000)), ""]
     lines += [_cell_md(line) for line in _evidence(comparison)]
@@ -87,7 +92,8 @@ def parameters_html(comparison: ParameterComparison) -> str:
     """Return an escaped HTML fragment for the report: table, truths, causes. No script, no style
     beyond class names (``params``, ``effect-effective``, …).
     """
-    lines = ['<section class="params">', "<table>", "<thead><tr><th>parameter</th>"]
+    lines = ['<section class="params">', f"<p>{_html(comparison.headline, 2000)}</p>"]
+    lines += ["<table>", "<thead><tr><th>parameter</th>"]
     lines += [f"<th>{_html(run.name)}</th>" for run in comparison.runs]
     lines.append("<th>difference</th></tr></thead>")
     group = ""
@@ -110,6 +116,7 @@ def parameters_html(comparison: ParameterComparison) -> str:
             f"<td>{_html(why)}</td></tr>"
         )
     lines.append("</tbody></table>" if group else "</table>")
+    lines += [f"<p>{_html(line, 4000)}</p>" for line in _equal(comparison, everything=False)]
     lines.append(f"<p>{_html(_source_legend())}</p>")
     lines.append(f"<p>{_html(comparison.confounding, 2000)}</p>")
     for items in (_evidence(comparison), comparison.truths):
@@ -154,14 +161,38 @@ def _hours(hours: float) -> str:
 
 
 def _chosen(comparison: ParameterComparison, *, everything: bool) -> list[Row]:
-    """Rows worth showing: what is set or differs, and labels only on request."""
+    """Rows worth showing: what differs, or may; labels and what is equal only on request."""
     rows = []
     for row in comparison.rows:
         told = any((v.known and v.source != "default") or v.conflicts for v in row.values)
-        labels = row.group == "output"
+        labels = row.group == "output" or row.effect == "same"
         if everything or (not labels and (told or row.effect in ("effective", "storage", "inert"))):
             rows.append(row)
     return rows
+
+
+_EQUAL_SHOWN = 24
+"""So many names of equal parameters are listed."""
+
+
+def _equal(comparison: ParameterComparison, *, everything: bool) -> Iterator[str]:
+    """Fold what is equal into a line: first what somebody set, then how many defaults."""
+    if everything:
+        return
+    rows = {row.name: row for row in comparison.rows}
+    names = [name for name in comparison.equal if rows[name].group != "output"]
+    set_ = [n for n in names if any(v.source != "default" for v in rows[n].values)]
+    if set_:
+        more = f" and {len(set_) - _EQUAL_SHOWN} more" if len(set_) > _EQUAL_SHOWN else ""
+        listed = ", ".join(set_[:_EQUAL_SHOWN])
+        yield f"Equal in all runs: {len(set_)} that a run sets ({listed}{more})."
+    if len(names) > len(set_):
+        yield f"Equal at the trainer's default: {len(names) - len(set_)}; --all lists them."
+
+
+def _folded(comparison: ParameterComparison, *, everything: bool) -> str:
+    lines = [clean(comparison.headline, 2000), *_equal(comparison, everything=everything)]
+    return "\n".join(lines) + "\n"
 
 
 def _cell(value: ParameterValue, name: str) -> str:

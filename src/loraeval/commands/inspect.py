@@ -77,6 +77,7 @@ def _anatomy_lines(anatomy: Anatomy) -> list[str]:
         row("file", f"{anatomy.path.name} ({anatomy.file_bytes:,} bytes)"),
         row("format", f"{anatomy.format}: {anatomy.format_evidence}"),
         row("base", f"{anatomy.family}: {anatomy.family_evidence}"),
+        row("trainer", _trainer(anatomy)),
         row("dtype", ", ".join(f"{kind} ({n})" for kind, n in anatomy.dtypes.items()) or "none"),
     ]
     for part in anatomy.components:
@@ -109,10 +110,22 @@ def _anatomy_lines(anatomy: Anatomy) -> list[str]:
         lines.append(row("unknown keys", f"{len(anatomy.unknown_keys)}, such as "
                          f"{anatomy.unknown_keys[0]}"))  # fmt: skip
     lines += [row("note", note) for note in anatomy.notes]
-    beside = sorted(p.name for p in anatomy.path.parent.glob("config_lora-*.toml"))
+    folder = anatomy.path.parent
+    beside = sorted(p.name for p in folder.glob("config_lora-*.toml"))
+    beside += [name for name in ("adapter_config.json",) if (folder / name).is_file()]
     if beside:
-        lines.append(row("note", f"the GUI's {beside[-1]} lies beside it: give it with --script"))
+        lines.append(row("note", f"{beside[-1]} lies beside it: give it with --script"))
     return lines
+
+
+def _trainer(anatomy: Anatomy) -> str:
+    from loraeval.checkpoints.trainer import trainer_of
+
+    found = trainer_of(anatomy.metadata)
+    if found.program is None:
+        return f"not known ({found.evidence}): nothing is claimed beyond what stands in the file"
+    version = f" {found.version}" if found.version else ", version not recorded"
+    return f"{found.program}{version} ({found.evidence})"
 
 
 def _histogram(table: Any) -> str:
@@ -132,7 +145,6 @@ def _position(anatomy: Anatomy) -> str | None:
 
 def parameter_lines(parameters: Parameters, *, everything: bool) -> list[str]:
     """Return the parameters of one run as lines: value and source, group by group."""
-    from loraeval.checkpoints.parameters import SOURCES
     from loraeval.checkpoints.table import GROUPS, spec_of
     from loraeval.checkpoints.values import shown_as
     from loraeval.outside.text import clean
@@ -154,7 +166,9 @@ def parameter_lines(parameters: Parameters, *, everything: bool) -> list[str]:
                 told = f"{clean(claim.source)} says {clean(shown_as(name, claim.value), 44)}"
                 lines.append(f"  {'':<{width}} but {told} ({clean(claim.detail)})")
     if parameters.not_stored and not everything:
-        lines += ["", f"{SOURCES['not stored']}: " + ", ".join(parameters.not_stored)]
+        count = len(parameters.not_stored)
+        more = "--all lists them, and the run's script tells them: --script PATH"
+        lines += ["", f"{count} more parameters are not known from this; {more}"]
     lines += [f"warning: {clean(text, 300)}" for text in parameters.warnings]
     lines += [
         f"no effect: {clean(name)} ({clean(why)})" for name, why in parameters.ignored.items()

@@ -63,9 +63,17 @@ def _extension(value: Any) -> Value:
 
 
 def _sizes(value: Any) -> Value:
-    if isinstance(value, (list, tuple)) and all(number(v) is not None for v in value):
-        return f"{value[0]}" if len(value) == 1 else ", ".join(map(str, value))
-    return value if isinstance(value, (str, int, float)) else None
+    """Several sizes are several squares, or pairs of width and height; never one rectangle."""
+    items = value.split(",") if isinstance(value, str) else value
+    rows = items if isinstance(items, (list, tuple)) else [items]
+    found = []
+    for row in rows:
+        pair = row if isinstance(row, (list, tuple)) and len(row) == 2 else (row, row)
+        if all(number(side) is not None for side in pair):
+            found.append("x".join(str(number(side)) for side in pair))
+        elif isinstance(row, str) and row.strip():
+            found.append(row.strip())
+    return " / ".join(found) or None
 
 
 HOW: dict[str, Callable[[Any], Value]] = {
@@ -155,4 +163,8 @@ def _back(how: str, value: Value) -> Any:
         return value / 1000
     if how == "dtype" and value == "float":
         return "float32"
+    if how == "sizes":
+        sides = [part.partition("x") for part in str(value).split(" / ")]
+        squares = [int(a) for a, _, b in sides if a == b and a.isdecimal()]
+        return (squares if len(squares) > 1 else squares[0]) if squares else value
     return value
