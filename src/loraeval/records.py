@@ -51,13 +51,17 @@ class NamedColour:
 
     ``attribute`` is one of ``background, hair, eyes, lips, skin, clothing, accessory, other``;
     ``hex`` is ``#rrggbb`` in lower case, or None where the caption gives only colour words, which
-    then stand in ``name``; ``text`` is the phrase as written.
+    then stand in ``name``; ``text`` is the phrase as written. ``noun`` is the noun that owns the
+    colour ("" where there is none); attribute ``other`` is any noun of no known attribute.
+    Colours of the same ``choice`` other than 0 are alternatives: one of them is asked for.
     """
 
     attribute: str
     hex: str | None
     name: str | None
     text: str
+    noun: str = ""
+    choice: int = 0
 
 
 @dataclass(frozen=True, slots=True)

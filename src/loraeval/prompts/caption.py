@@ -1,152 +1,235 @@
 """The caption grammar: a prompt taken to the colours that it asks for.
 
-The field writes captions such as ``pixel art, 24x24, portrait of …, hair (#c06148), brown eyes,
-solid background (#1e1e1e), palette: #c06148, #1e1e1e, sharp pixel edges, #440a08``: phrases
-between commas, a hex code behind what it colours, a ``palette:`` list, a bare tail. People and
-scripts leave them with lost parentheses, 3-digit codes, doubles and typos, so that the grammar
-takes any text, in time linear in its length, and keeps what it could not assign.
+The field writes tags and prose, hex codes before and behind what they colour, a ``palette:`` list,
+a bare tail. People and scripts leave captions with lost parentheses, 3-digit codes, doubles and
+typos, so that the grammar takes any text, in time linear in its length, and keeps what it could
+not assign. How it reads: ``markup`` takes away what is meant for the image generator, ``tokens``
+finds colours
+in every notation and sorts words, ``phrases`` tells who colours what.
 """
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from loraeval.prompts.phrases import Mention, Phrase
+from loraeval.prompts.markup import plain
+from loraeval.prompts.naming import Colour, Noun, name_of
+from loraeval.prompts.phrases import Reader
+from loraeval.prompts.tokens import Token, normalise_hex, tokenise
+from loraeval.prompts.vocabulary import BACKGROUND_KINDS
 from loraeval.records import Caption, NamedColour
 
-_HEX = re.compile(r"#([0-9A-Za-z]*)")
-_PALETTE = re.compile(r"(?:colou?r\s{1,9})?palette\s{0,9}[:=\-]?\s*", re.IGNORECASE)
-_BREAK = re.compile(r"[(,;\r\n]")
-_BRACKET_REACH = 400
-"""A parenthesis that closes later than this many characters on counts as lost."""
-_SHORTEST_WORD = 3
-"""Letters of the shortest colour word; what is shorter names none."""
+__all__ = ["normalise_hex", "parse_caption"]
+
 _PHRASE_KEPT = 300
 """Characters of a phrase that are kept with a colour; a longer one ends in an ellipsis."""
+
+_LISTS = frozenset(["palette", "palettes", "scheme", "swatch", "swatches", "colors", "colours"])
+"""Words that a list of a picture's colours follows."""
 
 
 def parse_caption(text: str) -> Caption:
     """Return the colours that ``text`` names: per attribute, palette list, tail, leftovers.
 
-    Never raises on a ``str``. A hex code belongs to the last noun before it that is not a mere
-    addition ("hoodie with a chain (#…)" colours the hoodie); colour words belong to the noun that
-    follows them, else to the one before. Colour words at a noun that has a hex code are not kept
-    besides it: the code is the more exact statement. Text without any colour gives an empty
-    ``Caption``.
+    Never raises on a ``str``. A colour, code or words, before a noun is its adjective; behind a
+    noun it belongs to it where "is", a colon, a parenthesis or nothing stands between. A noun of
+    no known attribute owns its colours as ``other``. Colour words at a noun that has a hex code are
+    not kept besides it: the code is the more exact statement. Text without any colour gives an
+    empty ``Caption``.
     """
-    colours: list[NamedColour] = []
-    palette: list[str] = []
-    tail: list[str] = []
-    unassigned: list[str] = []
-    kind: str | None = None
-    in_palette = False
-    for phrase in _phrases(text):
-        opening = _PALETTE.match(phrase) if "#" in phrase else None
-        codes = _bare_codes(phrase[opening.end() :] if opening else phrase)
-        if codes is not None:
-            in_palette = in_palette or opening is not None
-            good = [code for code in codes if code is not None]
-            (palette if in_palette else tail).extend(good)
-            if len(good) < len(codes):
-                unassigned.append(_kept(phrase))
-            continue
-        in_palette = False
-        if len(phrase) < _SHORTEST_WORD:
-            continue
-        words = Phrase(phrase)
-        kind = kind or words.background_kind()
-        found, leftover = _colours_of(words, _kept(phrase))
-        colours.extend(found)
-        if leftover:
-            unassigned.append(_kept(phrase))
-    return Caption(
-        text=text,
-        colours=tuple(colours),
-        palette=tuple(dict.fromkeys(palette)),
-        tail=tuple(dict.fromkeys(tail)),
-        background_kind=kind or "unknown",
-        unassigned=tuple(unassigned),
-    )
+    found = _Found(text)
+    for sentence in _sentences(tokenise(plain(text))):
+        found.read(sentence)
+    return found.caption()
 
 
-def normalise_hex(code: str) -> str | None:
-    """Return ``code`` (with or without ``#``) as ``#rrggbb`` in lower case, None if it is none.
+def _sentences(tokens: list[Token]) -> Iterator[list[Token]]:
+    start = 0
+    for at, token in enumerate(tokens):
+        if token.kind == "stop":
+            if at > start:
+                yield tokens[start:at]
+            start = at + 1
+    if start < len(tokens):
+        yield tokens[start:]
 
-    Three digits are doubled; an alpha (``#rgba``, ``#rrggbbaa``) is dropped.
-    """
-    digits = code.removeprefix("#").lower()
-    if not digits or digits.strip("0123456789abcdef"):
+
+class _Found:
+    """What a caption was found to hold, sentence by sentence."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.colours: list[tuple[int, NamedColour, int]] = []
+        self.palette: list[str] = []
+        self.tail: list[str] = []
+        self.unassigned: list[str] = []
+        self.kind: str | None = None
+        self._in_palette = False
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def caption(self) -> Caption:
+        ordered = sorted(self.colours, key=lambda one: one[0])
+        return Caption(
+            text=self.text,
+            colours=tuple(dict.fromkeys(colour for _, colour, _ in ordered)),
+            palette=tuple(dict.fromkeys(self.palette)),
+            tail=tuple(dict.fromkeys(self.tail)),
+            background_kind=self.kind or "unknown",
+            unassigned=tuple(dict.fromkeys(self.unassigned)),
+        )
+
+    def read(self, tokens: list[Token]) -> None:
+        """Read one sentence: lists of bare codes by themselves, the rest by the grammar."""
+        phrases = _phrases(tokens)
+        self._starts = [phrase[0].start for phrase, _ in phrases]
+        self._ends = [phrase[-1].end for phrase, _ in phrases]
+        rest: list[Token] = []
+        labelled = False
+        for whole, comma in phrases:
+            phrase = _after_name(whole)
+            listed = _listed(phrase)
+            if listed is not None and not (listed.opens == "" and labelled):
+                self._in_palette = self._in_palette or listed.opens == "palette"
+                (self.palette if self._in_palette else self.tail).extend(listed.codes)
+                if listed.unread:
+                    self.unassigned.append(self._phrase_at(phrase[0].start))
+                continue
+            if listed is None:
+                labelled = _is_labelled(phrase)
+                self._in_palette = False
+                self._background_kind(phrase)
+            rest.extend([*phrase, *comma])
+        self._grammar(rest)
+
+    def _grammar(self, rest: list[Token]) -> None:
+        for token in rest:
+            if token.kind == "unread":
+                self.unassigned.append(self._phrase_at(token.start))
+        reading = Reader([token for token in rest if token.kind != "unread"]).read()
+        coded = {id(noun) for colour, noun in reading.colours if colour.hex}
+        for colour, noun in reading.colours:
+            if colour.hex is None and id(noun) in coded:
+                continue
+            self._keep(colour, noun)
+        for colour in reading.loose:
+            if colour.hex:
+                self._keep(colour, Noun("other", "", colour.start))
+            else:
+                self.unassigned.append(self._phrase_at(colour.start))
+        for colour in reading.denied:
+            if colour.hex:
+                self.unassigned.append(self._phrase_at(colour.start))
+
+    def _keep(self, colour: Colour, noun: Noun) -> None:
+        name = None if colour.hex else name_of(colour, noun, adjacent=True)
+        if colour.hex is None and name is None:
+            return
+        if noun.kind == "other" and noun.text.split(" ")[-1] in _LISTS:
+            if colour.hex:
+                self.palette.append(colour.hex)
+            else:
+                self.unassigned.append(self._phrase_at(colour.start))
+            return
+        text = self._phrase_at(colour.start)
+        named = NamedColour(noun.kind, colour.hex, name, text, noun.text, colour.choice)
+        self.colours.append((colour.start, named, noun.start))
+
+    def _background_kind(self, phrase: list[Token]) -> None:
+        words = {token.value for token in phrase}
+        if self.kind is None and words & {"background", "backdrop", "bg", "backgrounds"}:
+            kinds = [BACKGROUND_KINDS[t.value] for t in phrase if t.value in BACKGROUND_KINDS]
+            self.kind = kinds[-1] if kinds else None
+
+    def _phrase_at(self, position: int) -> str:
+        """Return the phrase round a position, as written, between commas outside parentheses."""
+        at = max(0, bisect_right(self._starts, position) - 1)
+        piece = self.text[self._starts[at] : max(self._ends[at], position)].strip()
+        return piece if len(piece) <= _PHRASE_KEPT else piece[: _PHRASE_KEPT - 1] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A phrase of bare codes; ``opens`` is palette or tail where words in it say so."""
+
+    codes: list[str]
+    unread: bool
+    opens: str
+
+
+def _listed(phrase: list[Token]) -> _Listed | None:
+    """Return the codes of a phrase that holds hex codes and nothing they could belong to."""
+    codes = [token.value for token in phrase if token.kind == "hex"]
+    unread = any(token.kind == "unread" for token in phrase)
+    if not codes and not unread:
         return None
-    if len(digits) in (3, 4):
-        return "#" + "".join(2 * digit for digit in digits[:3])
-    return "#" + digits[:6] if len(digits) in (6, 8) else None
+    kinds = {token.kind for token in phrase}
+    if kinds <= {"hex", "unread", "open", "close", "join", "comma", "copula"}:
+        return _Listed(codes, unread, "")
+    if not codes:
+        return None
+    first = next(at for at, token in enumerate(phrase) if token.kind == "hex")
+    before, behind = phrase[:first], phrase[first:]
+    words = {token.value for token in before}
+    if any(t.kind == "noun" or (t.kind == "word" and t.value not in _LISTS) for t in before):
+        return None
+    if words & _LISTS and {token.kind for token in behind} <= _IN_LIST:
+        return _Listed(codes, unread, "palette")
+    plainly = {token.kind for token in before} <= {"tone", "adjective", "article", "copula"}
+    if "tone" in kinds and plainly and {token.kind for token in behind} <= _IN_LIST | _WORDS:
+        return _Listed(codes, unread, "tail")
+    return None
 
 
-def _kept(phrase: str) -> str:
-    return phrase if len(phrase) <= _PHRASE_KEPT else phrase[: _PHRASE_KEPT - 1] + "…"
+_IN_LIST = frozenset(["hex", "unread", "open", "close", "join", "comma", "adjective", "choice"])
+_WORDS = frozenset(["colour", "modifier"])
 
 
-def _phrases(text: str) -> Iterator[str]:
-    """Split at commas, semicolons and line breaks outside parentheses; skip what is empty.
+def _after_name(phrase: list[Token]) -> list[Token]:
+    r"""Return what of a phrase is no name: "black_rock_shooter_\\(character\\)" is one."""
+    names = [at for at, token in enumerate(phrase) if token.kind == "name"]
+    return phrase[names[-1] + 1 :] if names else phrase
+
+
+def _is_labelled(phrase: list[Token]) -> bool:
+    """Return whether a phrase reads "hair: #c06148", so that bare codes behind it go on."""
+    if not phrase or phrase[-1].kind != "hex":
+        return False
+    colon = next((at for at, token in enumerate(phrase) if token.value in (":", "=")), 0)
+    return any(token.kind == "noun" for token in phrase[:colon])
+
+
+def _phrases(tokens: list[Token]) -> list[tuple[list[Token], list[Token]]]:
+    """Return phrases with the comma behind each; one in a parenthesis of mere colours parts none.
 
     A parenthesis counts only where it closes before the next one opens, so that a lost one does
     not swallow the rest.
     """
-    start = 0
-    closes_at = -1
-    for match in _BREAK.finditer(text):
-        position = match.start()
-        if position < closes_at:
-            continue
-        if match.group() == "(":
-            closes_at = _closing(text, position)
-            continue
-        piece = text[start:position].strip()
-        start = position + 1
-        if piece:
-            yield piece
-    if piece := text[start:].strip():
-        yield piece
+    found: list[tuple[list[Token], list[Token]]] = []
+    start = at = 0
+    while at < len(tokens):
+        if tokens[at].kind == "open":
+            at = _closing(tokens, at)
+        elif tokens[at].kind == "comma":
+            if at > start:
+                found.append((tokens[start:at], [tokens[at]]))
+            start = at + 1
+        at += 1
+    if start < len(tokens):
+        found.append((tokens[start:], []))
+    return found
 
 
-def _closing(text: str, opening: int) -> int:
-    """Return where the parenthesis at ``opening`` closes, or -1 if it was lost."""
-    close = text.find(")", opening, opening + _BRACKET_REACH)
-    if close < 0:
-        return -1
-    inside = text[opening + 1 : close]
-    if "(" in inside or "palette" in inside.lower():
-        return -1
-    return close
+_BRACKET_REACH = 60
 
 
-def _bare_codes(phrase: str) -> list[str | None] | None:
-    """Return the codes of a phrase that holds hex codes and nothing else; None for others."""
-    if "#" not in phrase or re.search(r"\w", _HEX.sub("", phrase)):
-        return None
-    return [normalise_hex(code) for code in _HEX.findall(phrase)]
-
-
-def _colours_of(phrase: Phrase, text: str) -> tuple[list[NamedColour], bool]:
-    """Return the colours of one phrase in order, and whether something coloured was left over."""
-    mentions: list[Mention] = []
-    leftover = False
-    for position, word in enumerate(phrase.words):
-        if word.kind == "hex":
-            code = normalise_hex(word.value)
-            leftover = leftover or code is None
-            if code is not None:
-                mentions.append(Mention(position, phrase.head(position), code, None))
-    by_code = {mention.noun for mention in mentions}
-    for mention in phrase.named():
-        if mention.noun is None and not phrase.worn:
-            leftover = leftover or not mentions
-        elif mention.noun not in by_code:
-            mentions.append(mention)
-    mentions.sort(key=lambda mention: mention.position)
-    colours = [
-        NamedColour(phrase.attribute(mention.noun), mention.hex, mention.name, text)
-        for mention in mentions
-    ]
-    return list(dict.fromkeys(colours)), leftover
+def _closing(tokens: list[Token], opening: int) -> int:
+    """Return where a parenthesis of colours closes; ``opening`` for any other."""
+    for at in range(opening + 1, min(len(tokens), opening + _BRACKET_REACH)):
+        if tokens[at].kind == "close":
+            return at
+        if tokens[at].kind in ("open", "noun", "person", "word", "copula"):
+            return opening
+    return opening

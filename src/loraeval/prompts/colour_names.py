@@ -2,11 +2,15 @@
 
 Every word has a typical sRGB colour. Words that CSS Color 4 or the XKCD colour survey (2010, public
 domain) know have a hex close to those; hair, metal and skin words have one chosen by this project
-and drawn in ``docs/prompts.md``. What a word may still mean is the region round that colour:
+and drawn in ``docs/prompts.md``. What a word may still mean is told by
 ``loraeval.prompts.colour_words``.
 """
 
 from __future__ import annotations
+
+from functools import cache
+
+from loraeval.prompts import colour_table
 
 COLOUR_HEX: dict[str, str] = {
     # the eleven basic terms of Berlin and Kay
@@ -69,7 +73,6 @@ COLOUR_HEX: dict[str, str] = {
     "indigo": "#380282",
     "azure": "#069af3",
     "cobalt": "#1e488f",
-    "denim": "#3b638c",
     "periwinkle": "#8e82fe",
     "lavender": "#c79fef",
     "lilac": "#cea2fd",
@@ -83,9 +86,44 @@ COLOUR_HEX: dict[str, str] = {
     "silver": "#c5c9c7",
     "platinum": "#e5e4e2",
     "charcoal": "#343837",
-    "steel": "#738595",
     "ebony": "#1a1512",
-    "pearl": "#f0ead6",
+    "pewter": "#8e9294",
+    "slate": "#516572",
+    # further words of the survey and of paint
+    "taupe": "#b9a281",
+    "ochre": "#bf9005",
+    "sienna": "#a9561e",
+    "umber": "#b26400",
+    "sepia": "#985e2b",
+    "vermilion": "#f4320c",
+    "cerise": "#de0c62",
+    "carmine": "#9d0216",
+    "chartreuse": "#c1f80a",
+    "cerulean": "#0485d1",
+    "ultramarine": "#2000b1",
+    "cornflower": "#6a79f7",
+    "puce": "#a57e52",
+    "saffron": "#feb209",
+    "ecru": "#feffca",
+    "orchid": "#c875c4",
+    "amethyst": "#9b5fc0",
+    "topaz": "#e0a83a",
+    "eggplant": "#380835",
+    "tangerine": "#ff9408",
+    "pumpkin": "#e17701",
+    "lemon": "#fdff52",
+    "tomato": "#ef4026",
+    "sage": "#87ae73",
+    "moss": "#769958",
+    "sand": "#e2ca76",
+    "wheat": "#fbdd7e",
+    "straw": "#e4c870",
+    "flesh": "#e8b898",
+    "cinnamon": "#ac4f06",
+    "raven": "#0d0c10",
+    "oxblood": "#5c0813",
+    "champagne": "#f0ddb8",
+    "canary": "#fdff63",
     # hair
     "blonde": "#e0b865",
     "ginger": "#b5561c",
@@ -113,6 +151,11 @@ SYNONYMS: dict[str, str] = {
     "tanned": "tan",
     "fuschia": "fuchsia",
     "onyx": "ebony",
+    "ocher": "ochre",
+    "vermillion": "vermilion",
+    "aubergine": "eggplant",
+    "scarlett": "scarlet",
+    "lavendar": "lavender",
 }
 """Other spellings and near-synonyms; a word ending in -ish, -y or -s is taken to its stem first."""
 
@@ -131,15 +174,31 @@ SKIN_WORDS: frozenset[str] = frozenset(_SKIN_WORDS.split())
 """Words that before "skin" mean a tone of human skin and not the colour of that name."""
 
 
+_WEAK = (
+    "wine raspberry cherry chestnut chocolate coffee mahogany caramel cream ivory peach apricot "
+    "salmon coral amber honey mustard lime olive mint emerald lavender plum rose copper bronze "
+    "rust pewter slate orchid amethyst topaz eggplant tangerine pumpkin lemon tomato sage moss "
+    "sand wheat straw flesh cinnamon raven champagne canary saffron cobalt ebony platinum "
+    "charcoal cornflower"
+)
+WEAK: frozenset[str] = frozenset(_WEAK.split())
+"""Words that are things as well: a colour before a noun whose attribute is known, or as what
+something is ("her hair is honey"); never in "wine glass", "rose garden"."""
+
+
 def _stems() -> dict[str, str]:
     table = {word: word for word in COLOUR_HEX} | SYNONYMS
     endings: dict[str, str] = {}
     for word, canonical in table.items():
         stem = word.removesuffix("e")
-        endings[word + "s"] = canonical
         endings[stem + "ish"] = canonical
-        endings[stem + "y"] = canonical
         endings[word + word[-1] + "ish"] = canonical  # reddish, tannish
+        if canonical not in WEAK:
+            endings[word + "s"] = canonical
+            endings[stem + "y"] = canonical
+    for word in ("rosey", "chocolatey", "coppery", "sandy", "wheaten", "creamy", "peachy"):
+        stem = word.removesuffix("y").removesuffix("e").removesuffix("en")
+        endings[word] = table.get(stem) or table[stem + "e"]
     return endings | table
 
 
@@ -149,3 +208,69 @@ _CANONICAL = _stems()
 def canonical_colour(word: str) -> str | None:
     """Return the colour that a lower-case ``word`` means (``gray`` -> ``grey``), or None."""
     return _CANONICAL.get(word)
+
+
+@cache
+def compound_names() -> dict[tuple[str, ...], str]:
+    """Return colour names that are no plain "modifier colour": their words to ``#rrggbb``.
+
+    Glued names ("rebeccapurple") are one word; a name that modifiers and a colour word say too
+    ("light blue") is left to them.
+    """
+    found: dict[tuple[str, ...], str] = {}
+    for entry in colour_table.XKCD.split("; "):
+        *words, code = entry.split()
+        if words[0] not in _NO_NAMES and not all(
+            word in MODIFIERS or word in _CANONICAL for word in words
+        ):
+            found[tuple(words)] = code
+    for entry in colour_table.CSS.split("; "):
+        name, code = entry.split()
+        plain_word = name in _CANONICAL or name in _COMMON_WORDS
+        if not plain_word and not split_glued(name):
+            found[(name,)] = code
+    found[("strawberry", "blonde")] = "#d98a5b"
+    found[("dirty", "blonde")] = "#c49b69"
+    found[("ash", "blonde")] = "#cfc09a"
+    found[("platinum", "blonde")] = "#ece3c4"
+    found[("off", "white")] = "#f6f2e6"
+    found[("rose", "gold")] = "#d9a08c"
+    found[("gun", "metal")] = found[("gunmetal",)] = "#536267"
+    return found
+
+
+def split_glued(word: str) -> list[str]:
+    """Return the parts of a glued name, modifier or colour and colour ("darkred"); else none."""
+    for cut in range(3, len(word) - 2):
+        first, second = word[:cut], word[cut:]
+        if (first in MODIFIERS or first in _CANONICAL) and second in _CANONICAL:
+            return [first, second]
+    return []
+
+
+_COMMON_WORDS = frozenset(["snow", "linen", "bisque", "thistle", "chocolate", "peru"])
+_NO_NAMES = frozenset(
+    ["flat", "nice", "old", "really", "very", "fresh", "true", "strong", "weird", "almost", "mid"]
+)
+"""First words of survey names that say something else in a caption."""
+LONGEST_COMPOUND = 4
+"""Words of the longest compound name."""
+
+
+def compound_at(words: list[str], start: int) -> int:
+    """Return how many of ``words`` from ``start`` on make a compound name; 0 where none does.
+
+    ``gray`` counts as ``grey``.
+    """
+    names = compound_names()
+    most = min(LONGEST_COMPOUND, len(words) - start)
+    for count in range(most, 0, -1):
+        key = tuple("grey" if w == "gray" else w for w in words[start : start + count])
+        if key in names:
+            return count
+    return 0
+
+
+def compound_hex(name: str) -> str | None:
+    """Return the sRGB of a compound name, words with spaces between; None where it is none."""
+    return compound_names().get(tuple(name.split()))
