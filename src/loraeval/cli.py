@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "read a LoRA: format, ranks, training parameters",
     ),
     "params": ("loraeval.commands.params", "compare the training parameters of runs"),
+    "caption": ("loraeval.commands.caption", "print how a caption is read, colour by colour"),
     "cache": ("loraeval.commands.cache", "show and prune the store of renders"),
     "doctor": ("loraeval.commands.doctor", "say what is installed, found and usable here"),
 }

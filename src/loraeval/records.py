@@ -70,7 +70,8 @@ class Caption:
 
     ``colours`` in order of appearance; ``palette`` the hex codes of the ``palette:`` list and
     ``tail`` the bare hex codes after it, both ``#rrggbb`` in lower case without repeats;
-    ``background_kind`` one of ``solid, split, gradient, checkered, unknown``; ``unassigned`` the
+    ``background_kind`` one of ``solid, split, gradient, checkered,
+    transparent, unknown``; ``unassigned`` the
     phrases that look like colour but could not be assigned. A caption "lists a full palette" when
     ``palette`` is not empty.
     """

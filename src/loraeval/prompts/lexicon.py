@@ -8,7 +8,7 @@ def _set(words: str) -> frozenset[str]:
 
 
 ARTICLES = _set("a an the her his its their my your our this that these those some both each "
-                "another one two three pair")  # fmt: skip
+                "another one two three pair something anything everything any")  # fmt: skip
 
 PREPOSITIONS = _set(
     "in on of for from underneath under with by over behind against at to into onto around above "
@@ -60,10 +60,18 @@ _ADJECTIVES = (
     "opal furry fully partly partially all same different matching single-colored monochrome "
     "delicate intricate detailed faint subtle strong intense rosy freckled dual duo asymmetrical "
     "entire whole main dominant primary secondary accent overall combo tall-collared sheer "
+    "longer shorter warmer cooler similar nice out odd strange over-sized stylized "
+    "worn torn woven sewn blown swept drawn cut bound shorn shaven broken hidden "
+    "always often usually sometimes "
+    "length style styled shaped "
     "sleeveless strapless bare forward forwards backward backwards sideways facing"
 )
 ADJECTIVES = _set(_ADJECTIVES)
 """Words that stand between a colour and its noun, or behind a noun, without ending its reach."""
+
+SHAPED = _set("shaped style styled patterned printed themed rimmed framed trimmed lined tipped "
+              "collared inspired buttoned length sized like studded")  # fmt: skip
+"""What makes an adjective of the noun before it: "heart shaped sunglasses"."""
 
 NOUNS_IN_ING = _set("ring king string earring clothing wing lightning morning evening building "
                     "painting ceiling stocking drawing spring thing sling wedding lining swing "
@@ -71,6 +79,8 @@ NOUNS_IN_ING = _set("ring king string earring clothing wing lightning morning ev
                     "awning helping offspring duckling starling sterling")  # fmt: skip
 NOUNS_IN_ED = _set("bed seed weed shed reed thread bread head shred sled steed breed hatred red "
                    "moped bloodshed watershed")  # fmt: skip
+NOUNS_IN_EST = _set("forest harvest request interest breast conquest contest tempest crest priest "
+                    "rainforest")  # fmt: skip
 NOUNS_IN_LY = _set("butterfly lily belly family fly jelly dragonfly bully lolly firefly holly")
 
 PEOPLE_OF: dict[str, str] = {

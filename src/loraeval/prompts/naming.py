@@ -21,6 +21,9 @@ _LIGHTNESS = {
 }
 """Modifiers that say something of an attribute without a colour word: "dark hair"."""
 
+_HAIR_ONLY = frozenset(["straw", "raven", "wheat"])
+"""Things whose colour only hair is said to have: "raven hair", not "straw hat"."""
+
 _PALE = frozenset(["pale", "tan"])
 """What a person is by the skin: "a pale woman"."""
 
@@ -80,6 +83,15 @@ class Noun:
     colours: list[Colour] = field(default_factory=list)
 
 
+@dataclass
+class Reading:
+    """What one sentence was read as: assigned colours, and the starts of those left over."""
+
+    colours: list[tuple[Colour, Noun]] = field(default_factory=list)
+    loose: list[Colour] = field(default_factory=list)
+    denied: list[Colour] = field(default_factory=list)
+
+
 def head_of(run: list[Token], following: Token | None, before: list[Noun]) -> Noun | None:
     """Return the head of nouns in a row, None where they are but "color", "shade".
 
@@ -89,7 +101,7 @@ def head_of(run: list[Token], following: Token | None, before: list[Noun]) -> No
     if not words:
         return None
     last = words[-1]
-    text = " ".join(token.value for token in words[-2:])
+    text = " ".join(token.value for token in words[-2:] if token.kind != "person") or last.value
     if last.kind == "person" and len(words) > 1 and words[-2].kind == "noun":
         last = words[-2]  # "blue hair girl"
         text = last.value
@@ -148,6 +160,8 @@ def name_of(colour: Colour, noun: Noun, *, adjacent: bool) -> str | None:
     if noun.kind == "skin" and all(word in SKIN_WORDS for word in words):
         return f"{' '.join(words)} skin"
     if any(colour.coloured):
+        if noun.kind != "hair" and set(words) <= _HAIR_ONLY:
+            return None
         weak = all(word in WEAK for word, is_one in _pairs(colour) if is_one)
         if weak and noun.kind == "other":
             return None
@@ -155,6 +169,19 @@ def name_of(colour: Colour, noun: Noun, *, adjacent: bool) -> str | None:
     if adjacent and all(word in _LIGHTNESS.get(noun.kind, ()) for word in words):
         return " ".join(words)
     return None
+
+
+def shared_colours(first: Noun, second: Noun) -> list[Colour] | None:
+    """Return the colours that two nouns joined by "and" share: "brown hair and eyes".
+
+    Empty where the first has none yet ("her hair and eyes are …"); None where they share nothing:
+    "black hair and glasses" says nothing of the glasses.
+    """
+    if {first.kind, second.kind} not in ({"hair", "eyes"}, {"hair"}):
+        return None
+    if any(colour.hex for colour in first.colours):
+        return None
+    return [colour.copy() for colour in first.colours]
 
 
 def _pairs(colour: Colour) -> list[tuple[str, bool]]:

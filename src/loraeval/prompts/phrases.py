@@ -8,21 +8,27 @@ preposition end a noun's reach. One pass with bounded looks ahead, so linear in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from loraeval.prompts import lexicon
-from loraeval.prompts.naming import Colour, Noun, head_of, name_of, nearer_to
+from loraeval.prompts.brackets import bracket_at, noun_of_bracket
+from loraeval.prompts.colour_names import WEAK
+from loraeval.prompts.lookahead import (
+    COLOURS,
+    NOUNS,
+    THINGS,
+    adjective_ahead,
+    in_hair,
+    lists_on,
+    noun_ahead,
+    only_colours,
+    runs_on,
+    trails,
+)
+from loraeval.prompts.naming import Colour, Noun, Reading, head_of, name_of, shared_colours
 from loraeval.prompts.tokens import Token
 
-_LOOK = 14
-"""Tokens that a look ahead takes at most."""
-_INSIDE = 60
-"""Tokens that a parenthesis may hold to count as one behind its noun."""
+_REMEMBERED = 16
+"""Nouns of a phrase that a parenthesis may still mean."""
 
-_COLOURS = ("colour", "modifier", "hex")
-_NOUNS = ("noun", "word", "person", "tone")
-_THINGS = frozenset(["light", "sky", "forest", "blood", "jet", "ash", "baby", "ice"])
-"""Modifiers that are nouns where a colour stands before them: "red light"."""
 _CARRIES_ON = frozenset(
     ["starting", "going", "ranging", "fading", "transitioning", "shifting", "blending",
      "finishing", "ending", "turning"]
@@ -30,17 +36,6 @@ _CARRIES_ON = frozenset(
 """Participles that carry on with the noun of the phrase before: "a gradient, starting with …"."""
 _LEADS = frozenset(["to", "into", "towards", "through"])
 """Prepositions between the colours of a gradient."""
-_NEVER_ADDED = frozenset(["eyes", "background", "hair", "skin", "lips"])
-"""Attributes that are no addition to another: "glasses with brown eyes (#…)" are eyes."""
-
-
-@dataclass
-class Reading:
-    """What one sentence was read as: assigned colours, and the starts of those left over."""
-
-    colours: list[tuple[Colour, Noun]] = field(default_factory=list)
-    loose: list[Colour] = field(default_factory=list)
-    denied: list[Colour] = field(default_factory=list)
 
 
 class Reader:
@@ -53,7 +48,10 @@ class Reader:
         self._subjects: list[Noun] = []
         self._open: list[Noun] = []
         self._link = ""
-        self._negated = self._worn = self._within = False
+        self._before_comma: list[Noun] = []
+        self._negated = self._worn = self._within = self._claimed = False
+        self._joined = self._anything = False
+        self._bar: tuple[str, int] = ("", 0)
         self._added = self._place = False
         self._gradient: Token | None = None
         self._nouns: list[Noun] = []
@@ -68,14 +66,14 @@ class Reader:
         self._flush()
         return self.reading
 
-    # one token, or a group of them ------------------------------------------------------------
-
     def _step(self, at: int) -> int:
         token = self.tokens[at]
         kind = token.kind
-        if kind in _COLOURS:
+        self._joined = self._joined and kind == "article"
+        self._anything = at > 0 and self.tokens[at - 1].value in ("anything", "everything")
+        if kind in COLOURS:
             return self._group(at)
-        if kind in _NOUNS:
+        if kind in NOUNS:
             return self._run(at)
         if kind == "open":
             return self._bracket(at)
@@ -86,36 +84,41 @@ class Reader:
         elif kind == "comma":
             self._comma(at)
         else:
-            self._small(token)
+            self._small(token, self.tokens[at + 1].kind if at + 1 < len(self.tokens) else "")
         return at + 1
 
-    def _small(self, token: Token) -> None:
+    def _small(self, token: Token, following: str) -> None:
         """Take a small word: what links a colour to a noun, or parts them."""
         if token.kind == "copula":
             self._copula(token)
         elif token.kind == "preposition":
             self._preposition(token)
         elif token.kind == "stays":
-            self._flush()
-            self._link = "carried"
+            if not (self._pending and following in (*NOUNS, *COLOURS, "adjective")):
+                self._flush()  # "a hat colored red"; not "a red colored hat"
+                self._link = "carried"
         elif token.kind == "article":
-            if self._pending and not all(colour.blonde for colour in self._pending):
+            if not (self._joined and self._pending):
                 self._flush()
             self._bare_gradient()
         elif token.kind == "negation":
             self._flush()
-            self._negated = True
-        elif token.kind in ("verb", "wearing", "but", "relative"):
+            self._negated, self._claimed = True, False
+        elif token.kind == "but":
+            self._flush()
+            self._negated, self._claimed = self._anything, False
+        elif token.kind in ("verb", "wearing", "relative"):
             self._boundary(token.kind)
         elif token.value == "gradient":
             self._gradient = token
 
     def _boundary(self, kind: str) -> None:
         self._flush()
-        self._negated = False
         self._place = self._added = False
         if kind == "relative":
+            self._subjects = self._subjects or self._before_comma
             return
+        self._negated = self._negated and not self._claimed
         self._subjects = []
         self._link = ""
         self._worn = kind == "wearing"
@@ -136,27 +139,36 @@ class Reader:
             self._negated = False
         self._place = token.value in lexicon.SUBORDINATE
         self._added = self._added or token.value in ("with", "by", "featuring", "including")
+        if token.value in ("like", "as") and self._subjects:
+            self._link = "is"  # "eyes like blue ice"
+            return
         self._link = "in" if self._subjects else ("worn" if token.value == "in" else "")
         if self._within and token.value == "in" and not self._subjects:
             self._link = "worn"
 
     def _comma(self, at: int) -> None:
-        if self._pending and self._lists_on(at + 1):
+        linked = bool(self._link and self._subjects)
+        if self._pending and not linked and lists_on(self.tokens, at + 1):
             return
+        self._bar = ("", 0)
         self._flush()
         self._bare_gradient()
         self._negated = self._added = self._place = self._within = False
         self._nouns = []
         carries = at + 1 < len(self.tokens) and self.tokens[at + 1].value in _CARRIES_ON
-        if self._link == "is" and not self._open and self._only_colours(at + 1):
+        if self._link == "is" and not self._open and only_colours(self.tokens, at + 1):
             carries = True
         if not carries:
+            self._before_comma = self._subjects
             self._subjects = list(self._open)
             self._link = "is" if self._open else ""
 
     def _join(self, at: int, kind: str) -> None:
+        self._joined = True
         if not self._pending:
             self._negated = self._negated and kind == "choice"
+            if kind == "choice" and self.tokens[at].value == "|" and self._nouns:
+                self._alternative(self._nouns[-1])
             return
         following = self.tokens[at + 1].kind if at + 1 < len(self.tokens) else ""
         if kind == "choice":
@@ -164,17 +176,29 @@ class Reader:
                 self._choices += 1
                 self._choice = self._choices
             self._pending[-1].choice = self._choice
-        if following in _COLOURS or following == "adjective":
-            if self._link and self._subjects and self._noun_ahead(at + 1):
+        if following in COLOURS or following == "adjective":
+            if self._link and self._subjects and noun_ahead(self.tokens, at + 1):
                 self._flush()
                 self._link = ""
             return
-        if following == "open":
+        if following == "open" or (following == "article" and self._elliptic(at)):
             return
         self._flush()
         self._negated = self._negated and kind == "choice"
 
-    # colours ----------------------------------------------------------------------------------
+    def _alternative(self, noun: Noun) -> None:
+        """Make the next colours of its attribute alternatives: "{red hair|grey hair}"."""
+        if self._bar[0] != noun.kind:
+            self._choices += 1
+            self._bar = (noun.kind, self._choices)
+        for colour in noun.colours:
+            colour.choice = self._bar[1]
+
+    def _elliptic(self, at: int) -> bool:
+        """Return whether a noun is only said once: "one blue and one green eye"."""
+        if (self._link and self._subjects) or any(colour.blonde for colour in self._pending):
+            return False
+        return adjective_ahead(self.tokens, at + 2)
 
     def _group(self, at: int) -> int:
         """Take the colour words in a row, or one code, as one colour that waits for its noun."""
@@ -182,7 +206,7 @@ class Reader:
         last = at - 1
         while last > 0 and self.tokens[last].kind == "open":
             last -= 1
-        direct = last >= 0 and self.tokens[last].kind in _NOUNS and not self._pending
+        direct = last >= 0 and self.tokens[last].kind in NOUNS and not self._pending
         if first.kind == "hex":
             self._wait(Colour(first.value, (), first.start, first.end), direct)
             end = at + 1
@@ -192,13 +216,17 @@ class Reader:
                 end += 1
             group = self.tokens[at:end]
             coloured = any(token.kind == "colour" for token in group)
-            if coloured and group[-1].kind == "modifier" and group[-1].value in _THINGS:
+            thing = coloured and group[-1].kind == "modifier" and group[-1].value in THINGS
+            if not thing and len(group) > 1 and group[-1].value in WEAK and self._link != "is":
+                following = self.tokens[end].kind if end < len(self.tokens) else ""
+                thing = following not in (*NOUNS, "adjective", "hex", "owner", "open", "join")
+            if thing:  # "red light", "red wine"
                 end -= 1
                 group = group[:-1]
             self._wait(Colour.of(group), direct)
-            if end < len(self.tokens) and self.tokens[end].kind == "modifier":
+            if thing:
                 return self._run(end)
-        if direct and self._subjects and self._trails(at):
+        if direct and self._subjects and trails(self.tokens, at):
             self._flush()
         return end
 
@@ -211,30 +239,16 @@ class Reader:
             self._link = "direct"
         self._pending.append(colour)
 
-    def _trails(self, at: int) -> bool:
-        """Return whether colours follow their nouns in this phrase: "hair red eyes blue"."""
-        last = ""
-        for token in self.tokens[at : at + _LOOK]:
-            if token.kind in ("comma", "stop", "copula", "verb", "preposition", "open"):
-                break
-            if token.kind in ("article", "join", "close") and last:
-                break
-            if token.kind in (*_COLOURS, *_NOUNS):
-                last = "colour" if token.kind in _COLOURS else "noun"
-        return last == "colour"
-
     def _own(self, token: Token) -> None:
         """Take "red-haired": the colours that wait belong to the attribute in the word."""
         known = token.value in ("hair", "eyes", "skin", "lips", "clothing", "accessory")
         noun = Noun(token.value if known else "other", token.value, token.start)
         self._assign(noun)
 
-    # nouns ------------------------------------------------------------------------------------
-
     def _run(self, at: int) -> int:
         """Take the nouns in a row; their head owns the colours that wait."""
         end = at + 1
-        while end < len(self.tokens) and self.tokens[end].kind in _NOUNS:
+        while end < len(self.tokens) and runs_on(self.tokens, end):
             end += 1
         run = self.tokens[at:end]
         following = self.tokens[end] if end < len(self.tokens) else None
@@ -247,17 +261,20 @@ class Reader:
         if following is not None and following.kind == "copula" and self._link == "is":
             self._flush()  # "hair=red eyes=blue"
         noun.place, noun.added = self._place, self._added
-        if noun.kind == "other" and self._added and self._nouns:
-            owner = self._nouns[-1]
-            if owner.kind in ("clothing", "accessory"):
-                noun.kind = owner.kind  # "a cap with a white logo"
+        self._claimed = True
+        owners = [one for one in self._nouns if not one.place]
+        if noun.kind == "other" and self._added and owners:
+            if owners[-1].kind in ("clothing", "accessory"):
+                noun.kind = owners[-1].kind  # "a cap with a white logo"
+        elif noun.kind == "other" and in_hair(self.tokens, end):
+            noun.kind = "accessory"  # "a red flower in her hair"
         predicate = self._link == "is" and self._subjects and noun.kind == "other"
         if predicate and self._pending and self._subjects[0].kind != "other":
             self._flush()  # "the background is a red brick wall"
             return end
         alike = self._coordinated(at, noun)
         if not noun.person and not (self._link == "is" and self._open and not self._pending):
-            self._nouns.append(noun)
+            self._nouns = [*self._nouns[-_REMEMBERED:], noun]
         self._assign(noun, adjacent=self._near(at))
         if noun.person:
             self._subjects, self._within = [], True
@@ -275,56 +292,38 @@ class Reader:
         before = self.tokens[at - 1] if at else None
         if before is None or before.kind != "join" or len(self._subjects) != 1 or self._pending:
             return False
-        first = self._subjects[0]
-        if {first.kind, noun.kind} not in ({"hair", "eyes"}, {"hair"}):
-            return False
-        if any(colour.hex for colour in first.colours):
-            return False
-        self._pending = [colour.copy() for colour in first.colours]
-        return not self._pending
+        shared = shared_colours(self._subjects[0], noun)
+        self._pending = shared or []
+        return shared == []
 
     def _near(self, at: int) -> bool:
         return at > 0 and self.tokens[at - 1].kind in ("modifier", "adjective", "comma", "close")
 
-    # parentheses ------------------------------------------------------------------------------
-
     def _bracket(self, at: int) -> int:
         """Take a parenthesis that holds nothing but colours as colours of the noun before it."""
-        inside: list[Token] = []
-        for token in self.tokens[at + 1 : at + 1 + _INSIDE]:
-            if token.kind == "close":
-                break
-            inside.append(token)
-        else:
+        found = bracket_at(self.tokens, at)
+        if found is None:
             return at + 1
-        end = at + 2 + len(inside)
-        kinds = {token.kind for token in inside}
-        if "hex" not in kinds and not (kinds & {"colour"}):
-            orange = self._pending and kinds == {"word"}
-            if orange and not self._noun_ahead(end):
-                self._pending.clear()  # "orange (fruit)"
+        if found.name and self._pending and not noun_ahead(self.tokens, found.end):
+            self._pending.clear()  # "orange (fruit)"
+        if not found.colours:
             return at + 1
-        allowed = {*_COLOURS, "join", "choice", "comma", "tone", "adjective", "copula", "unread",
-                   "preposition"}  # fmt: skip
-        codes = [token for token in inside if token.kind == "hex"]
-        if not kinds <= (allowed if not codes else allowed | {"word", "article"}):
-            return at + 1
-        colours = (
-            [Colour(token.value, (), token.start, token.end) for token in codes]
-            if codes
-            else _listed_words(inside)
-        )
-        if "choice" in kinds:
+        if found.choice:
             self._choices += 1
-        for colour in colours:
+        for colour in found.colours:
             colour.denied = self._negated
-            colour.choice = self._choices if "choice" in kinds else 0
-        self._place_bracket(colours, end)
-        return end
+            colour.choice = self._choices if found.choice else 0
+        before = self.tokens[at - 1].kind if at else "comma"
+        behind = before in (*NOUNS, *COLOURS, "close", "adjective")
+        if not behind and noun_ahead(self.tokens, found.end):
+            self._pending.extend(found.colours)  # "a hat and a (blue:0.8) scarf"
+            return found.end
+        self._place_bracket(found.colours, found.end)
+        return found.end
 
     def _place_bracket(self, colours: list[Colour], end: int) -> None:
         codes = bool(colours[0].hex)
-        if self._pending and self._noun_ahead(end) and not (self._link and self._subjects):
+        if self._pending and noun_ahead(self.tokens, end) and not (self._link and self._subjects):
             self._pending[-1:] = colours if codes else self._pending[-1:]  # "amber (#…) hair"
             return
         if self._pending and codes and self._link and self._subjects:
@@ -334,7 +333,7 @@ class Reader:
         if self._pending and codes and not self._nouns:
             self._pending[-1:] = colours
             return
-        noun = self._bracket_noun(colours[0]) if codes else self._last_noun()
+        noun = noun_of_bracket(self._nouns, colours[0]) if codes else self._last_noun()
         if noun is None:
             self._pending.extend(colours)
             return
@@ -345,28 +344,6 @@ class Reader:
 
     def _last_noun(self) -> Noun | None:
         return self._subjects[-1] if self._subjects else None
-
-    def _bracket_noun(self, colour: Colour) -> Noun | None:
-        """Return the noun that a code in a parenthesis colours.
-
-        The last one, unless it is a mere place ("bow in hair (#…)") or an addition ("hoodie with
-        two cherries (#…)") of one that has no code yet; an addition whose own colour words are
-        nearer to the code takes it ("black hair with a red bow (#cc2020)").
-        """
-        known = [noun for noun in self._nouns if noun.kind != "other"] or self._nouns
-        main = [noun for noun in known if not noun.place and not noun.added]
-        outright = [noun for noun in known if not noun.place] or known
-        if not outright:
-            return None
-        last = outright[-1]
-        if not main or last is main[-1] or last.kind in _NEVER_ADDED:
-            return last
-        first = main[-1]
-        if any(one.hex for one in first.colours):
-            return last
-        return last if nearer_to(colour, last, first) else first
-
-    # giving -----------------------------------------------------------------------------------
 
     def _assign(self, noun: Noun, *, adjacent: bool = False) -> None:
         """Give the colours that wait to the noun behind them; what it cannot own is loose."""
@@ -381,6 +358,8 @@ class Reader:
 
     def _give(self, colour: Colour, noun: Noun) -> None:
         noun.colours.append(colour)
+        if noun.kind == self._bar[0] and not colour.choice:
+            colour.choice = self._bar[1]
         if colour.denied:
             self.reading.denied.append(colour)
         else:
@@ -400,7 +379,7 @@ class Reader:
             nouns: list[Noun] = []
             if self._gradient is not None and not self._subjects:
                 nouns = [Noun("background", "gradient", self._gradient.start)]
-            elif self._link in ("direct", "is", "in", "carried") and self._subjects:
+            elif self._link != "worn" and self._subjects:
                 nouns = self._subjects
             elif self._worn or self._link == "worn":
                 nouns = [Noun("clothing", "clothing", colour.start)]
@@ -418,55 +397,3 @@ class Reader:
             self._subjects = [Noun("background", "gradient", self._gradient.start)]
             self._nouns.append(self._subjects[0])
         self._gradient = None
-
-    # looks ahead ------------------------------------------------------------------------------
-
-    def _noun_ahead(self, at: int) -> bool:
-        """Return whether the words from ``at`` on lead to a noun: "and bright blue eyes"."""
-        for token in self.tokens[at : at + _LOOK]:
-            if token.kind in ("noun", "word", "person", "owner"):
-                return True
-            if token.kind not in (*_COLOURS, "adjective", "join", "choice", "tone", "close"):
-                return False
-        return False
-
-    def _only_colours(self, at: int) -> bool:
-        """Return whether the phrase at ``at`` names colours and nothing else."""
-        seen = False
-        for token in self.tokens[at : at + _LOOK]:
-            if token.kind == "comma":
-                return seen
-            if token.kind not in (*_COLOURS, "join", "choice", "adjective"):
-                return False
-            seen = seen or token.kind in ("colour", "hex")
-        return seen
-
-    def _lists_on(self, at: int) -> bool:
-        """Return whether a list of adjectives goes on to a noun: "blue, green, and white shirt".
-
-        The last of the list needs its "and" or "or".
-        """
-        if self._link and self._subjects:
-            return False
-        joined = False
-        for token in self.tokens[at : at + _LOOK]:
-            if token.kind in ("join", "choice"):
-                joined = True
-            elif token.kind in ("noun", "word", "person"):
-                return joined
-            elif token.kind not in (*_COLOURS, "comma", "adjective") or (
-                joined and token.kind == "comma"
-            ):
-                return False
-        return False
-
-
-def _listed_words(inside: list[Token]) -> list[Colour]:
-    """Return the colours of a parenthesis in words: those in a row are one."""
-    groups: list[list[Token]] = [[]]
-    for token in inside:
-        if token.kind in ("colour", "modifier"):
-            groups[-1].append(token)
-        elif groups[-1] and token.kind != "adjective":
-            groups.append([])
-    return [Colour.of(group) for group in groups if group]

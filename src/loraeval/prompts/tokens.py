@@ -77,7 +77,7 @@ def tokenise(text: str) -> list[Token]:
     found: list[Token] = []
     for match in _PATTERN.finditer(text):
         found.extend(_tokens_of(match, text))
-    return _with_compounds(found)
+    return _with_compounds(found, text)
 
 
 def _tokens_of(match: re.Match[str], text: str) -> Iterator[Token]:
@@ -168,20 +168,20 @@ def _words(text: str, start: int, end: int) -> Iterator[Token]:
         return
     known = _known(whole)
     if known is not None:
-        yield Token(*known, start, end)
+        yield Token(known[0], known[1], start, end)
         return
     if 6 <= len(whole) <= _LONGEST_WORD and compound_at([whole], 0) == 0:
         for cut in range(3, len(whole) - 2):  # "darkred", "bluegreen", "collaredshirt"
             first, second = _known(whole[:cut]), _known(whole[cut:])
-            parts_known = second is not None and second[0] in ("noun", "colour")
-            if parts_known and first is not None and first[0] in ("colour", "modifier"):
-                yield Token(*first, start, start + cut)
-                yield Token(*second, start + cut, end)  # type: ignore[misc]
+            if second is None or second[0] not in ("noun", "colour"):
+                continue
+            if first is not None and first[0] in ("colour", "modifier"):
+                yield Token(first[0], first[1], start, start + cut)
+                yield Token(second[0], second[1], start + cut, end)
                 return
-            long_noun = second is not None and second[0] == "noun" and len(second[1]) >= _LONG_NOUN
-            if long_noun:
+            if second[0] == "noun" and len(second[1]) >= _LONG_NOUN:
                 yield Token("adjective", whole[:cut], start, start + cut)
-                yield Token("noun", whole[cut:], start + cut, end)
+                yield Token("noun", second[1], start + cut, end)
                 return
     yield Token(_guess(whole), whole, start, end)
 
@@ -232,13 +232,20 @@ def _guess(word: str) -> str:
         return "adjective"
     if len(word) > 3 and word.endswith("ly") and word not in lexicon.NOUNS_IN_LY:
         return "adjective"
+    if len(word) > 5 and word.endswith("est") and word not in lexicon.NOUNS_IN_EST:
+        return "adjective"
     return "word"
 
 
-def _with_compounds(tokens: list[Token]) -> list[Token]:
+_IN_NAMES = ("colour", "modifier", "word", "adjective")
+
+
+def _with_compounds(tokens: list[Token], text: str) -> list[Token]:
     """Return ``tokens`` with the words of names such as "burnt sienna" made one colour."""
     values = [
-        token.value if token.kind in ("colour", "modifier", "word", "adjective") else ""
+        text[token.start : token.end].lower()
+        if token.kind in _IN_NAMES or token.value == "off"
+        else ""
         for token in tokens
     ]
     out: list[Token] = []
@@ -249,6 +256,15 @@ def _with_compounds(tokens: list[Token]) -> list[Token]:
             words = "_".join(values[at : at + count])
             out.append(Token("colour", words, tokens[at].start, tokens[at + count - 1].end))
         else:
-            out.append(tokens[at])
+            out.append(_shaped(tokens, at))
         at += max(1, count)
     return out
+
+
+def _shaped(tokens: list[Token], at: int) -> Token:
+    """Return the token, a noun before "shaped", "style" and the like as an adjective."""
+    token = tokens[at]
+    following = tokens[at + 1] if at + 1 < len(tokens) else None
+    if token.kind != "word" or following is None or following.value not in lexicon.SHAPED:
+        return token
+    return Token("adjective", token.value, token.start, token.end)

@@ -26,7 +26,10 @@ _NOUNS: dict[str, str] = {
     "heels loafers slippers gloves glove gauntlets mittens belt sash corset bodice bra tuxedo "
     "windbreaker parka trenchcoat tabard doublet jerkin breastplate chestplate toga shawl pullover "
     "sweatshirt camisole serafuku dungarees garment garments clothe suspenders cravat epaulettes "
-    "pauldrons tanktop singlet gi anorak fleece",
+    "pauldrons tanktop singlet gi anorak fleece "
+    "peacoat footwear hakama ascot obi cloaks ponchos vests blouses kaftan caftan sarong tracksuit "
+    "romper pinafore petticoat trunks loincloth haori capes gowns tunics cardigans turtlenecks "
+    "uniforms bodysuits swimsuits bowties neckties neckerchiefs collars chainmail spats",
     "accessory": "hat hats cap caps beanie crown headband bandana helmet tiara veil bow bows "
     "ribbon ribbons headscarf turban beret fedora visor hood headdress wreath horns halo glasses "
     "sunglasses shades goggles monocle spectacles eyeglasses lens lenses frames rim rims eyepatch "
@@ -36,7 +39,7 @@ _NOUNS: dict[str, str] = {
     "hairpins hairband hairbands hairbow scrunchie locket bandage circlet diadem headpiece "
     "bracelet bracelets bangle bangles anklet armband wristband watch cufflinks hijab bonnet "
     "sombrero headset headgear jewelry jewellery amulet headwear eyewear cowl fez trilby "
-    "bandanna hairpiece ushanka snapback coronet kippah earmuffs muffler",
+    "accessory accessories bandanna hairpiece ushanka snapback coronet kippah earmuffs muffler",
 }
 
 ATTRIBUTE_OF: dict[str, str] = {
@@ -55,7 +58,7 @@ AFTER: dict[tuple[str, str], str] = {
     (first, second): attribute
     for attribute, pairs in {
         "hair": "hair:strands hair:streaks hair:tips hair:ends hair:dye hair:strand hair:streak "
-        "facial:hair hair:bun hair:buns hair:length hair:texture hair:cut hair:style",
+        "facial:hair hair:length hair:bun hair:buns hair:length hair:texture hair:cut hair:style",
         "accessory": "hair:tie hair:ties hair:band hair:bands hair:clip hair:clips hair:pin "
         "hair:pins hair:ornament hair:ornaments hair:flower hair:flowers hair:accessory "
         "hair:accessories hair:beads hair:tubes hair:bobbles hair:scrunchie hair:stick hair:sticks "
@@ -100,7 +103,7 @@ NOT_AFTER: frozenset[tuple[str, str]] = frozenset(
 _PERSONS = (
     "girl girls boy boys woman women man men lady ladies lad lads person people male males "
     "female females guy guys child children kid kids baby teen teenager adult elder portrait "
-    "bust face head figure character elf orc goblin knight warrior wizard witch mage priest "
+    "bust head figure character elf orc goblin knight warrior wizard witch mage priest "
     "priestess queen king princess prince vampire zombie robot android punk pirate sailor "
     "soldier samurai ninja dancer singer model nun monk nurse doctor chef baker farmer hunter "
     "ranger rogue bard hero heroine villain mother father sister brother grandmother "
@@ -137,5 +140,6 @@ BACKGROUND_KINDS: dict[str, str] = {
     "checker": "checkered",
     "checkerboard": "checkered",
     "chequerboard": "checkered",
+    "transparent": "transparent",
 }
 """Word in a background's phrase to ``Caption.background_kind``."""

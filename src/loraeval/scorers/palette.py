@@ -205,7 +205,7 @@ class PaletteScorer:
 
     name = "palette"
     metrics: Sequence[Metric] = tuple(
-        Metric(name, "3" if name in ("palette", "palette.colours") else "2")
+        Metric(name, "3" if name == "palette.colours" else "4")
         for name in (
             "palette",
             "palette.coverage",
