@@ -24,6 +24,7 @@ from typing import NoReturn
 from loraeval import __version__
 from loraeval.errors import LoraevalError
 from loraeval.outcome import BUG, INTERRUPTED, TERMINATED, WRONG, exit_line
+from loraeval.outside.runner import guarded_output
 from loraeval.outside.text import clean
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -88,7 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code. A user's mistake prints one line and returns 2, a
     bug its traceback and 70.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    with guarded_output():
+        return _main(list(sys.argv[1:] if argv is None else argv))
+
+
+def _main(words: list[str]) -> int:
     if not words:
         _top_parser().print_help()
         return 2

@@ -59,7 +59,9 @@ class Evidence:
         lines = self.shared().not_looked_at()
         if self.setting("inconclusive") == "pass":
             lines.insert(0, "undecided counts as pass here (--lora-inconclusive pass)")
-        return [f"LoRA gate: {line}" for line in lines]
+        from loraeval.outside.runner import unspoken
+
+        return [unspoken(f"LoRA gate: {line}") for line in lines]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in what an item of the gate reported."""
@@ -100,9 +102,11 @@ class Evidence:
         if looks is not None:
             terminalreporter.write_line(f"LoRA gate: nothing is judged with {looks}")
         elif exitstatus != pytest.ExitCode.USAGE_ERROR:
+            from loraeval.outside.runner import unspoken
+
             terminalreporter.section("LoRA gate")
             for line in [*self._table(), *self.lines]:
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(unspoken(line))
 
     def _table(self) -> list[str]:
         from loraeval.gate.text import verdict_table

@@ -161,25 +161,28 @@ class GateItem(pytest.Item):
     def setup(self) -> None:
         """Gate the checkpoint, once for all items and workers."""
         from loraeval.errors import LoraevalError
+        from loraeval.outside.runner import guarded_output
 
         checkpoint = self.parent.name if self.parent is not None else ""
         try:
-            self._found = _shared_run(self.config).outcome(checkpoint, self.name)
+            with guarded_output():
+                self._found = _shared_run(self.config).outcome(checkpoint, self.name)
         except LoraevalError as error:
             self._found = f"{checkpoint}: {error}"
 
     def runtest(self) -> None:
         """Report this scorer."""
+        from loraeval.outside.runner import unspoken
         from loraeval.outside.text import clean
 
         outcome = self._found
         if isinstance(outcome, str):
-            pytest.fail(clean(outcome, 2000), pytrace=False)
+            pytest.fail(unspoken(clean(outcome, 2000)), pytrace=False)
         self.user_properties.extend(outcome.properties)
         if outcome.kind == "skip":
-            pytest.skip(clean(outcome.sentence, 2000))
+            pytest.skip(unspoken(clean(outcome.sentence, 2000)))
         if outcome.kind == "fail":
-            pytest.fail(clean(outcome.sentence, 2000), pytrace=False)
+            pytest.fail(unspoken(clean(outcome.sentence, 2000)), pytrace=False)
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Name the item as its node id does."""
@@ -194,6 +197,7 @@ def pytest_collection_modifyitems(
     if not config.getoption("checkpoint"):
         return
     from loraeval.errors import LoraevalError
+    from loraeval.outside.runner import unspoken
 
     try:
         _check_report(config)
@@ -203,7 +207,7 @@ def pytest_collection_modifyitems(
             )
             items.extend(session.genitems(node))
     except LoraevalError as error:
-        raise pytest.UsageError(f"loraeval: {error}") from None
+        raise pytest.UsageError(unspoken(f"loraeval: {error}")) from None
 
 
 def _check_report(config: pytest.Config) -> None:

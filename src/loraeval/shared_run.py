@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from loraeval.errors import LoraevalError, UsageError
 from loraeval.evaluation.stored_run import checkpoint_from_json, checkpoint_to_json
 from loraeval.outcome import UNDECIDED, outcome_of, settled
+from loraeval.outside.runner import unspoken
 from loraeval.records import Checkpoint, Comparison, Verdict
 
 if TYPE_CHECKING:
@@ -211,9 +212,13 @@ class SharedRun:
             from loraeval.evaluation.checkpoints import expand_all
 
             found = bool(self.settings.get("renders"))
-            self._paths = expand_all(
+            found_paths = expand_all(
                 self.checkpoints, self.here, found=found, refused=self._refused
             )
+            self._paths = {}
+            for name, path in found_paths.items():  # no name starts a command of a CI runner
+                spoken = unspoken(name)
+                self._paths[name if spoken in self._paths else spoken] = path
         return self._paths
 
     def _why_not(self, checkpoint: str) -> str | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from loraeval.commands.baseline_text import baseline_text, margins_text
 from loraeval.errors import BaselineError, PromptError, UsageError
+from loraeval.outside.runner import quoted_json
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline, Profile
@@ -147,7 +148,7 @@ def _show(args: argparse.Namespace) -> int:
 
     found = read_baseline(args.name, args.root)
     if args.json:
-        print(json.dumps(_facts(found), indent=1, allow_nan=False))
+        print(quoted_json(json.dumps(_facts(found), indent=1, allow_nan=False)))
         return 0
     print(baseline_text(found))
     return 0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from loraeval.commands.options import add_gate_arguments
 from loraeval.errors import UsageError
 from loraeval.outcome import exit_code
+from loraeval.outside.runner import quoted_json
 
 if TYPE_CHECKING:
     from loraeval.gate import GateOptions
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     verdicts = gate_rows(baseline, in_epoch_order(rows), options, profile=profile)
     code = exit_code(verdicts, args.inconclusive)
     if args.json:
-        print(json.dumps(_report(verdicts, code), indent=1, allow_nan=False))
+        print(quoted_json(json.dumps(_report(verdicts, code), indent=1, allow_nan=False)))
     else:
         print(verdict_table(verdicts))
     return code

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loraeval.outside.runner import quoted_json
+
 if TYPE_CHECKING:
     from loraeval.checkpoints.anatomy import Anatomy
     from loraeval.checkpoints.parameters import Parameters
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         tree = anatomy_json(anatomy)
         tree["parameters"] = parameters.to_json() if parameters is not None else None
-        sys.stdout.write(json.dumps(tree, indent=1, ensure_ascii=True) + "\n")
+        sys.stdout.write(quoted_json(json.dumps(tree, indent=1, ensure_ascii=True)) + "\n")
         return 0
     lines = list(_anatomy_lines(anatomy))
     if parameters is not None:

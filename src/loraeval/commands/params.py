@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loraeval.errors import UsageError
+from loraeval.outside.runner import quoted_json
 
 if TYPE_CHECKING:
     from loraeval.checkpoints.parameters import Parameters
@@ -90,7 +91,7 @@ def _render(comparison: object, args: argparse.Namespace) -> str:
         raise UsageError(f"--tflops wants a positive number of TFLOP/s, got {args.tflops}")
     plan = plan_experiments(comparison, tflops=tflops) if args.plan else []
     if args.format == "json":
-        return show.comparison_json(comparison, plan)
+        return quoted_json(show.comparison_json(comparison, plan))
     if args.plan:
         return show.plan_text(plan)
     if args.format == "markdown":

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loraeval.outside.runner import print_commands
+
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
     from loraeval.records import Checkpoint, ScoreRow, Verdict
@@ -89,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
     summary = summary_markdown(
         data.verdicts, rows=rows, selection=data.selection, title=data.title, diagrams=True
     )
-    for line in announce(data.verdicts, summary, os.environ):
-        print(line)
+    print_commands(announce(data.verdicts, summary, os.environ))
     print(headline(data).sentence)
     print(f"report: {page}")
     return 0
