@@ -107,7 +107,7 @@ def hostile(tmp_path: Path, world: Any, monkeypatch: pytest.MonkeyPatch) -> Path
             run = f"{STOPS[0]} {STOPS[3]}" if row.run == "photo" else STOPS[1]
             long = "a" * 97 + f" {word}"
             rows.append(
-                replace(row, run=run, image=f"{long}{number}.png", details={"grid": {"reason": long}})
+                replace(row, run=run, image=f"{long}{number}", details={"grid": {"reason": long}})
             )
     write_scores(tmp_path / "scores.jsonl", rows)
     said = {f"ss_{n}": "\n".join(STOPS) for n in ("output_name", "sd_model_name", "network_args")}
