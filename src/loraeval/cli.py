@@ -28,6 +28,7 @@ from loraeval.outside.runner import guarded_output
 from loraeval.outside.text import clean
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "try": ("loraeval.commands.try_folder", "look at a folder of images or LoRAs: what to keep"),
     "run": (
         "loraeval.commands.run",
         "render checkpoints with fixed prompts, score and gate them",

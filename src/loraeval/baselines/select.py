@@ -10,7 +10,8 @@ from loraeval.errors import UsageError
 from loraeval.records import ScoreRow
 
 _EXAMPLE = "expected e.g. 'run=SD15_PERFECT,epoch=7-9'"
-_FIELDS = ("run", "checkpoint", "prompt_id", "epoch", "seed")
+_FIELDS = ("run", "checkpoint", "prompt_id", "epoch", "step", "seed")
+_NUMBERS = ("epoch", "step", "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class Selection:
 def parse_selection(text: str) -> Selection:
     """Parse ``field=value`` pairs joined by commas.
 
-    ``run``, ``checkpoint`` and ``prompt_id`` take a name, ``epoch`` and ``seed`` a number or a
-    range ``7-9``; several values are joined by ``|``. Raises ``UsageError`` for anything else.
+    ``run``, ``checkpoint`` and ``prompt_id`` take a name; ``epoch``, ``step`` and ``seed`` a number
+    or a range ``7-9``; several values are joined by ``|``. Raises ``UsageError`` for anything else.
     """
     names: dict[str, tuple[str, ...]] = {}
     ranges: dict[str, tuple[tuple[int, int], ...]] = {}
@@ -52,7 +53,7 @@ def parse_selection(text: str) -> Selection:
         if field in names or field in ranges:
             raise UsageError(f"--select: {field} is given twice; join values with |")
         options = tuple(option.strip() for option in values.split("|"))
-        if field in ("epoch", "seed"):
+        if field in _NUMBERS:
             ranges[field] = tuple(_span(option, field) for option in options)
         else:
             names[field] = options
