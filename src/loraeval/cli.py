@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "baseline": ("loraeval.commands.baseline", "freeze, list and show baselines"),
     "chart": ("loraeval.commands.chart", "draw scores by epoch as PNG and SVG"),
     "report": ("loraeval.commands.report", "write the HTML report of a run"),
+    "init": ("loraeval.commands.init", "write a project's files: settings, prompts, CI workflow"),
     "watch": ("loraeval.commands.watch", "gate each epoch as a trainer saves it"),
     "rate": ("loraeval.commands.rate", "judge pairs of images blind and compare with the scorers"),
     "inspect": (

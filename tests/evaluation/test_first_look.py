@@ -103,7 +103,7 @@ def drawn(folder: Path, epochs: dict[int, float], images: int = 6) -> Path:
             pixels = render_pixel_art(made, 240)
             if wrong:
                 turned = np.roll(pixels, 1, axis=2)
-                pixels = np.where(rng.random(pixels.shape[:2] + (1,)) < wrong, turned, pixels)
+                pixels = np.where(rng.random((*pixels.shape[:2], 1)) < wrong, turned, pixels)
             Image.fromarray(pixels.astype(np.uint8)).save(place / f"p{seed}.png")
             (place / f"p{seed}.txt").write_text(made.caption)
     return folder

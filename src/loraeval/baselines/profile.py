@@ -167,15 +167,20 @@ def read_profile(path: Path) -> Profile:
 def _find(path: Path) -> Path:
     if path.suffix or path.is_file() or path.name != str(path):
         return path
-    here = Path(__file__).resolve()
-    above = [Path("recipes"), here.parents[1] / "render" / "recipes", here.parents[3] / "recipes"]
-    known = {item.stem: item for root in above[::-1] for item in root.glob("profiles/*.toml")}
+    known = shipped_profiles()
     if path.name not in known:
         raise BaselineError(
             f"no profile called {path}; known are: {', '.join(sorted(known)) or 'none'}; "
             "or give a TOML file"
         )
     return known[path.name]
+
+
+def shipped_profiles() -> dict[str, Path]:
+    """Return the profiles by name: those of ``recipes/profiles`` here, and loraeval's own."""
+    here = Path(__file__).resolve()
+    above = [Path("recipes"), here.parents[1] / "render" / "recipes", here.parents[3] / "recipes"]
+    return {item.stem: item for root in above[::-1] for item in root.glob("profiles/*.toml")}
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
