@@ -92,11 +92,10 @@ def workflow_text(template: str, project: Project) -> str:
     }
     text = template
     for key, value in values.items():
-        text, count = re.subn(
-            rf"(?m)^(\s*{key}:\s).*$", lambda m, v=value: m[1] + json.dumps(v), text, count=1
-        )
-        if not count:
+        place = re.search(rf"(?m)^\s*{key}:\s(.*)$", text)
+        if place is None:
             raise UsageError(f"the workflow has no line {key}: to set; copy it by hand")
+        text = text[: place.start(1)] + json.dumps(value) + text[place.end(1) :]
     folder = project.checkpoints.rstrip("/")
     return text.replace('"loras/**', f'"{folder}/**').replace("- loras/**", f"- {folder}/**")
 
