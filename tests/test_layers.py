@@ -15,13 +15,22 @@ LAYERS: list[set[str]] = [
     {"errors", "torchvision_ops"},
     {"outside"},
     {"records"},
-    {"scores_file", "outcome"},
+    {"outcome"},
+    {"scores_file", "options"},
     {"families"},
     {"prompts", "checkpoints", "images"},
     {"render", "scorers", "gate", "baselines", "sources", "testing"},
     {"report"},
     {"evaluation", "shared_run"},
-    {"commands", "cli", "pytest_plugin", "pytest_evidence", "pytest_ini", "__main__"},
+    {
+        "commands",
+        "cli",
+        "pytest_plugin",
+        "pytest_evidence",
+        "pytest_ini",
+        "pytest_hooks",
+        "__main__",
+    },
 ]
 STRANGERS = {"render", "scorers", "gate"}
 """Rooms of one layer that never import each other."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -48,16 +47,15 @@ class Evidence:
     """
 
     config: pytest.Config
-    shared: Callable[[], SharedRun]
-    setting: Callable[[str], str | None]
+    shared: SharedRun
     states: dict[str, State] = field(default_factory=dict)
     compared: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
     def pytest_report_header(self) -> list[str]:
         """Say before anything runs what will not be gated, or not turn the session red."""
-        lines = self.shared().not_looked_at()
-        if self.setting("inconclusive") == "pass":
+        lines = self.shared.not_looked_at()
+        if self.shared.request.inconclusive == "pass":
             lines.insert(0, "undecided counts as pass here (--lora-inconclusive pass)")
         from loraeval.outside.runner import unspoken
 
@@ -81,12 +79,15 @@ class Evidence:
         if only_looks(self.config) is not None or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         lines, written = [], self._report()
+        hook = self.config.hook.pytest_loraeval_verdict
+        for run in self.shared.gated() if hook.get_hookimpls() else ():
+            hook(verdict=run.verdict)
         if exitstatus in _ENDED_WELL:
             lines = why_not_green(
                 self.states,
-                self.shared().expected(),
+                self.shared.expected(),
                 partial=self.config.getoption("lora_partial"),
-                undecided=self.setting("inconclusive") or "fail",
+                undecided=self.shared.request.inconclusive or "fail",
             )
             if lines and asked_by_configuration(self.config):
                 lines = [_OTHER_PATHS]
@@ -112,7 +113,7 @@ class Evidence:
         from loraeval.gate.text import verdict_table
         from loraeval.shared_run import read_verdicts
 
-        run = self.shared()
+        run = self.shared
         verdicts = read_verdicts(list(self.compared.values()))
         failed = [v.checkpoint.file for v in verdicts if v.outcome in ("fail", "stale")]
         titles = partial_titles(self.states, run.expected(), failed)
@@ -127,13 +128,12 @@ class Evidence:
         """
         from loraeval.errors import LoraevalError
 
-        folder = self.setting("report")
-        if folder is None or not self.compared:
+        place = self.shared.request.out_folder
+        if place is None or not self.compared:
             return True
-        place = Path(self.config.invocation_params.dir) / folder
         names = list(dict.fromkeys(item.rpartition("::")[0] for item in self.compared))
         try:
-            self.lines.append(f"report: {self.shared().write_report(place, names)}")
+            self.lines.append(f"report: {self.shared.write_report(place, names)}")
         except OSError as error:
             why = f"{error.strerror}; choose another folder with --lora-report"
             self.lines.append(f"report: not written, {error.filename or place}: {why}")

@@ -8,12 +8,16 @@ makes it happen once for all workers of pytest-xdist.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import argparse
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from loraeval import pytest_hooks
+from loraeval.errors import LoraevalError
+from loraeval.options import OPTIONS, Option
 from loraeval.pytest_evidence import ITEM, Evidence, item_name
 
 if TYPE_CHECKING:
@@ -21,24 +25,6 @@ if TYPE_CHECKING:
     from loraeval.evaluation.gate_run import GateRun
     from loraeval.records import ScoreRow
     from loraeval.shared_run import ItemOutcome, SharedRun
-
-OPTIONS: dict[str, str] = {
-    "baseline": "NAME  baseline to gate against: a folder of baselines/, or a path",
-    "renders": "MANIFEST  score these images instead of rendering (manifest or folder)",
-    "base-model": "PATH_OR_ID  base model to render with: diffusers folder, file or hub id",
-    "prompts": "SET  prompts to render: a set of prompts/, or a path (default: the baseline's)",
-    "recipe": "NAME  recipe to render with: one of recipes/, or a path (default: the baseline's)",
-    "encoder": "SPEC  encoder for style: auto, open_clip:…, efficientnet-lite0 (default auto)",
-    "reference": "DIR  style reference images, where the baseline carries no features",
-    "store": "DIR  store of renders (default .loraeval/store)",
-    "report": "DIR  write the HTML report, charts and scores here",
-    "max-images": "N  stop rendering after this many images a checkpoint",
-    "min-images": "N  render at least this many images before a verdict",
-    "alpha": "RATE  chance of failing a good, or passing a bad checkpoint",
-    "inconclusive": "pass|fail|skip  what an undecided gate means here (default fail)",
-    "devices": "LIST  devices to render on, e.g. cuda:0,cuda:1 or cpu (default auto)",
-}
-"""Option ``--lora-X`` and ini name ``lora_x`` with its help; every one takes a text."""
 
 _RUN: pytest.StashKey[SharedRun] = pytest.StashKey()
 _ALONE: pytest.StashKey[bool] = pytest.StashKey()
@@ -59,24 +45,57 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let a session that runs only a part of the gate (-k, --lf, one item) end with 0",
     )
-    for name, text in OPTIONS.items():
-        metavar, help_text = text.split("  ", 1)
-        ini = f"lora_{name.replace('-', '_')}"
-        group.addoption(f"--lora-{name}", default=None, metavar=metavar, help=help_text)
-        parser.addini(ini, f"default of --lora-{name}: {help_text}", default="")
+    for option in OPTIONS:
+        more: dict[str, Any] = {"dest": option.ini, "default": None, "help": option.help}
+        if option.flag:
+            more |= {"action": "store_true"}
+        elif option.choices:
+            more |= {"choices": option.choices}
+        else:
+            more |= {"type": _reader(option), "metavar": option.metavar}
+        group.addoption(option.pytest_flag, **more)
+        parser.addini(option.ini, f"default of {option.pytest_flag}: {option.help}", default="")
 
 
-def setting(config: pytest.Config, name: str) -> str | None:
-    """Return option ``--lora-NAME``, else the ini value, else None."""
-    key = f"lora_{name.replace('-', '_')}"
-    value = config.getoption(key)
-    if not value and _strange_ini(config):
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer ``pytest_loraeval_verdict``."""
+    pluginmanager.add_hookspecs(pytest_hooks)
+
+
+def _reader(option: Option) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return option.value(text)
+        except LoraevalError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+def settings(config: pytest.Config) -> dict[str, Any]:
+    """Return the value of every option that was given, by its name in a request: that of the
+    command line, else that of the configuration. Raises ``pytest.UsageError`` for a wrong one.
+    """
+    above: dict[str, str] | None = None
+    if _strange_ini(config):
         from loraeval.pytest_ini import settings_above
 
-        value = settings_above(config.invocation_params.dir).get(key)
-    elif not value:
-        value = config.getini(key)
-    return str(value) if value else None
+        above = settings_above(config.invocation_params.dir)
+    found: dict[str, Any] = {}
+    for option in OPTIONS:
+        value = config.getoption(option.ini)
+        if value is None or value == "":
+            text = config.getini(option.ini) if above is None else above.get(option.ini)
+            if not text:
+                continue
+            try:
+                value = option.value(str(text))
+            except LoraevalError as error:
+                raise pytest.UsageError(
+                    f"loraeval: {option.ini} in the pytest configuration: {error}"
+                ) from None
+        found[option.field] = value
+    return found
 
 
 def _strange_ini(config: pytest.Config) -> bool:
@@ -99,7 +118,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("checkpoint"):
         return
     if not hasattr(config, "workerinput"):
-        evidence = Evidence(config, lambda: _shared_run(config), lambda name: setting(config, name))
+        evidence = Evidence(config, _shared_run(config))
         config.pluginmanager.register(evidence, "loraeval-evidence")
     config.stash[_ALONE] = config.args_source is not pytest.Config.ArgsSource.ARGS
     if config.stash[_ALONE]:
@@ -116,15 +135,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def _shared_run(config: pytest.Config) -> SharedRun:
     """Return this test run's shared state, made on first use."""
     if _RUN not in config.stash:
+        from loraeval.evaluation.request import Request
         from loraeval.shared_run import SharedRun
 
-        settings = {name: setting(config, name) for name in OPTIONS}
-        worker = getattr(config, "workerinput", None)
-        config.stash[_RUN] = SharedRun(
+        request = Request.of(
+            settings(config),
             checkpoints=tuple(config.getoption("checkpoint")),
-            settings=settings,
             root=config.rootpath,
             here=config.invocation_params.dir,
+            door="pytest",
+        )
+        worker = getattr(config, "workerinput", None)
+        config.stash[_RUN] = SharedRun(
+            request,
             run_id=worker["testrunuid"] if worker else getattr(config, "_loraeval_uid", None),
         )
     return config.stash[_RUN]
@@ -160,7 +183,6 @@ class GateItem(pytest.Item):
 
     def setup(self) -> None:
         """Gate the checkpoint, once for all items and workers."""
-        from loraeval.errors import LoraevalError
         from loraeval.outside.runner import guarded_output
 
         checkpoint = self.parent.name if self.parent is not None else ""
@@ -196,7 +218,6 @@ def pytest_collection_modifyitems(
     """Append the gate's items, before ``-k`` and ``-m`` select among all of them."""
     if not config.getoption("checkpoint"):
         return
-    from loraeval.errors import LoraevalError
     from loraeval.outside.runner import unspoken
 
     try:
@@ -211,11 +232,11 @@ def pytest_collection_modifyitems(
 
 
 def _check_report(config: pytest.Config) -> None:
-    folder = setting(config, "report")
+    folder = _shared_run(config).request.out_folder
     if folder is not None:
         from loraeval.commands.options import check_out
 
-        check_out(config.invocation_params.dir / folder, folder=True, option="--lora-report")
+        check_out(folder, folder=True, option="--lora-report")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

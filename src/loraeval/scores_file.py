@@ -114,7 +114,8 @@ def _row(line: bytes, where: str) -> ScoreRow:
         ):
             raise ScoresError(f"{where}: {metric}={value!r} is not null or a number in [0, 1]")
     for name, kinds in _KINDS.items():
-        if isinstance(data.get(name), bool) or not isinstance(data.get(name), kinds):
+        wrong = name in ("step", "strength") and isinstance(data.get(name), bool)
+        if wrong or not isinstance(data.get(name), kinds):
             raise ScoresError(f"{where}: {name}={data.get(name)!r} has the wrong type")
     _check_shown(data, where)
     known = {name: value for name, value in data.items() if name in _FIELDS}

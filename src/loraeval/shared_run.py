@@ -16,21 +16,26 @@ import stat
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from loraeval.errors import LoraevalError, UsageError
 from loraeval.evaluation.stored_run import checkpoint_from_json, checkpoint_to_json
-from loraeval.outcome import UNDECIDED, outcome_of, settled
+from loraeval.outcome import outcome_of, settled
+from loraeval.outside.files import write_text_atomically
 from loraeval.outside.runner import unspoken
 from loraeval.records import Checkpoint, Comparison, Verdict
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
     from loraeval.evaluation.gate_run import GateRun, GateSetup
+    from loraeval.evaluation.request import Request
 
+
+CHOICE = "the chosen epoch"
+"""Names the file that holds which epochs are passed over."""
 
 LEFT_AFTER = 2 * 24 * 3600
 """Seconds after which the folder of a session that is not gating is taken for left behind."""
@@ -47,16 +52,9 @@ class ItemOutcome:
 
 @dataclass
 class SharedRun:
-    """The gate of one test session; see the module's docstring.
+    """The gate of one test session as ``request`` asks for it; see the module's docstring."""
 
-    ``checkpoints`` as typed, ``settings`` the ``--lora-*`` options by name without the prefix,
-    ``here`` the folder that paths on the command line are relative to.
-    """
-
-    checkpoints: tuple[str, ...]
-    settings: Mapping[str, str | None]
-    root: Path
-    here: Path
+    request: Request
     run_id: str | None = None
     _runs: dict[str, GateRun] = field(default_factory=dict)
     _setup: GateSetup | None = None
@@ -79,7 +77,7 @@ class SharedRun:
         """Return a line for each folder under test in which no gate will look at something."""
         from loraeval.evaluation.checkpoints import not_looked_at
 
-        return not_looked_at(self.checkpoints, self.here)
+        return not_looked_at(self.request.checkpoints, self.request.here)
 
     def gated_scorers(self) -> tuple[str, ...]:
         """Return the metrics that become items; without a usable baseline one item says why."""
@@ -89,22 +87,26 @@ class SharedRun:
             return ("baseline",)
 
     def expected(self) -> dict[str, tuple[str, ...]]:
-        """Return the items of the whole gate: the gated metrics of each checkpoint, by name."""
-        return {name: self.items_of(name) for name in self.checkpoint_names()}
+        """Return the items of the whole gate: the gated metrics of each checkpoint, by name.
+
+        Where an epoch was chosen, the others are no part of it.
+        """
+        names = self.checkpoint_names()
+        if self.request.choose_epoch and self._place(CHOICE).is_file():
+            names = [name for name in names if self.passed_over(name) is None]
+        return {name: self.items_of(name) for name in names}
 
     def baseline(self) -> Baseline:
         """Return the baseline; raise ``UsageError`` where none is named."""
-        from loraeval.baselines import read_baseline
+        from loraeval.evaluation.setup import baseline_of
 
-        name = self.settings.get("baseline")
-        if not name:
+        found = baseline_of(self.request)
+        if found is None:
             raise UsageError(
                 "expected a baseline to gate against, found none: give --lora-baseline NAME or set "
                 "lora_baseline in the pytest configuration; make one with: loraeval baseline freeze"
             )
-        with contextlib.suppress(LoraevalError):
-            return read_baseline(name, root=self.root / "baselines")
-        return read_baseline(name)
+        return found
 
     def run(self, checkpoint: str) -> GateRun:
         """Return the gated run of ``checkpoint``, computed once a session."""
@@ -114,25 +116,40 @@ class SharedRun:
         if why_not is not None:
             raise UsageError(f"not gated: {why_not}")
         if checkpoint not in self._runs:
-            folder = self._folder() / uuid.uuid5(uuid.NAMESPACE_URL, checkpoint).hex
-            refusal = folder.with_suffix(".refused")
-            with _locked(folder.with_suffix(".lock")):
-                if refusal.exists():
-                    raise UsageError(refusal.read_text(encoding="utf-8"))
+            folder = self._place(checkpoint)
+            with self._once(folder):
                 if not is_stored(folder):
-                    try:
-                        write_run(folder, self._compute(checkpoint))
-                    except LoraevalError as error:
-                        # The other items and workers need not come to it again.
-                        refusal.write_text(str(error), encoding="utf-8")
-                        raise
+                    write_run(folder, self._compute(checkpoint))
             self._runs[checkpoint] = read_run(folder)
         return self._runs[checkpoint]
+
+    def gated(self) -> list[GateRun]:
+        """Return the runs that this session has gated by now, computing none."""
+        from loraeval.evaluation.stored_run import is_stored
+
+        if self.run_id is None:
+            return []
+        names = self.checkpoint_names()
+        return [self.run(name) for name in names if is_stored(self._place(name))]
+
+    def passed_over(self, checkpoint: str) -> str | None:
+        """Return why ``checkpoint`` is not gated where an epoch is chosen first, None if it is."""
+        if not self.request.choose_epoch or self._why_not(checkpoint) is not None:
+            return None
+        place = self._place(CHOICE)
+        with self._once(place):
+            if not place.is_file():
+                write_text_atomically(place, json.dumps(self._choose()))
+        chosen: dict[str, str] = json.loads(place.read_text(encoding="utf-8"))
+        return chosen.get(checkpoint)
 
     def outcome(self, checkpoint: str, metric: str) -> ItemOutcome:
         """Return what the item of this checkpoint and metric reports."""
         if metric == "baseline":
             self.baseline()  # raises the sentence that the item fails with
+        why = self.passed_over(checkpoint)
+        if why is not None:
+            return ItemOutcome("skip", why, ())
         verdict = self.run(checkpoint).verdict
         found = next((c for c in verdict.comparisons if c.metric == metric), None)
         if found is None:
@@ -150,7 +167,7 @@ class SharedRun:
         runs = [self.run(name) for name in names]
         paths = [self._checkpoint_paths()[name] for name in names]
         files = {r.checkpoint: p for r, p in zip(runs, paths, strict=True) if p.is_file()}
-        return write_run_report(folder, runs, self._make_setup().baseline, checkpoints=files)
+        return write_run_report(folder, runs, self.baseline(), checkpoints=files)
 
     def trained_otherwise(self, verdicts: Sequence[Verdict]) -> list[str]:
         """Return a line for each parameter in which a failed checkpoint was trained otherwise than
@@ -168,15 +185,14 @@ class SharedRun:
         return [f"{c.label} trained otherwise: {s}" for c, said in found.items() for s in said]
 
     def close(self) -> None:
-        """Remove the session's folder."""
+        """Free the renderer and remove the session's folder."""
+        if self._setup is not None:
+            self._setup.close()
         if self.run_id is not None:
             shutil.rmtree(_folder_of(self.run_id), ignore_errors=True)
 
     def _kind(self, comparison: Comparison) -> Literal["pass", "fail", "skip"]:
-        wish = self.settings.get("inconclusive") or "fail"
-        if wish not in UNDECIDED:
-            raise UsageError(f"--lora-inconclusive: expected pass, fail or skip, found {wish!r}")
-        outcome = settled(comparison.outcome, wish)
+        outcome = settled(comparison.outcome, self.request.inconclusive or "fail")
         if outcome == "inconclusive":
             return "skip"
         return "pass" if outcome == "pass" else "fail"
@@ -194,26 +210,56 @@ class SharedRun:
         os.utime(folder)  # in use: see remove_left
         return folder
 
+    def _place(self, name: str) -> Path:
+        return self._folder() / uuid.uuid5(uuid.NAMESPACE_URL, name).hex
+
+    @contextlib.contextmanager
+    def _once(self, place: Path) -> Iterator[None]:
+        """Hold the lock of ``place``; what was refused there once is refused again at once."""
+        refusal = place.with_suffix(".refused")
+        with _locked(place.with_suffix(".lock")):
+            if refusal.exists():
+                raise UsageError(refusal.read_text(encoding="utf-8"))
+            try:
+                yield
+            except LoraevalError as error:
+                # The other items and workers need not come to it again.
+                refusal.write_text(str(error), encoding="utf-8")
+                raise
+
     def _compute(self, checkpoint: str) -> GateRun:
         from loraeval.evaluation.gate_run import gate_checkpoint
 
         path = self._checkpoint_paths()[checkpoint]
         return gate_checkpoint(path, self._make_setup(), checkpoint)
 
+    def _choose(self) -> dict[str, str]:
+        """Choose an epoch; return by checkpoint why it is passed over."""
+        from loraeval.evaluation.choose_epoch import choose_epoch, epochs_of
+
+        paths = {n: p for n, p in self._checkpoint_paths().items() if self._why_not(n) is None}
+        epochs = epochs_of(paths)
+        series = choose_epoch(epochs, self._make_setup())
+        if series.selection.epoch is None:
+            return {}
+        kept = epochs[series.selection.epoch].resolve()
+        why = f"not the chosen epoch: {series.selection.reason}"
+        return {name: why for name, path in paths.items() if path.resolve() != kept}
+
     def _make_setup(self) -> GateSetup:
         if self._setup is None:
-            from loraeval.evaluation.setup import setup_from_settings
+            from loraeval.evaluation.setup import gate_setup
 
-            self._setup = setup_from_settings(self.settings, self.baseline(), self.root, self.here)
+            self._setup = gate_setup(self.request, self.baseline(), quiet=True)
         return self._setup
 
     def _checkpoint_paths(self) -> dict[str, Path]:
         if self._paths is None:
             from loraeval.evaluation.checkpoints import expand_all
 
-            found = bool(self.settings.get("renders"))
+            found = self.request.renders is not None
             found_paths = expand_all(
-                self.checkpoints, self.here, found=found, refused=self._refused
+                self.request.checkpoints, self.request.here, found=found, refused=self._refused
             )
             self._paths = {}
             for name, path in found_paths.items():  # no name starts a command of a CI runner

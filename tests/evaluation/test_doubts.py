@@ -48,6 +48,6 @@ def test_run_says_it_before_any_work(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     shutil.copyfile(epochs[0], tmp_path / "run" / "copy-000009.safetensors")
-    assert main(["run", "run", "--out", "o", "--seeds", "nonsense"]) == 2
+    assert main(["run", "run", "--out", "o"]) == 2
     first, second = capsys.readouterr().err.splitlines()[:2]
     assert "holds the same weights as" in first + second

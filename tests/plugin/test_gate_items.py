@@ -95,7 +95,6 @@ def test_what_cannot_be_measured_never_passes(session: pytest.Pytester) -> None:
         (("--lora-baseline", "absent"), "*absent*baseline freeze*"),
         (("--lora-renders", "absent.jsonl"), "*absent.jsonl*"),
         (("--checkpoint", "other-000009.safetensors"), "*other-000009*it holds the runs*good*"),
-        (("--lora-alpha", "much"), "*alpha*number*much*"),
     ],
 )
 def test_a_mistake_fails_with_one_sentence(
@@ -105,6 +104,38 @@ def test_a_mistake_fails_with_one_sentence(
     assert result.ret == 1
     assert "Traceback" not in result.stdout.str()
     result.stdout.fnmatch_lines([says])
+
+
+@pytest.mark.parametrize(
+    ("words", "ini", "says"),
+    [
+        (("--lora-alpha", "much"), "", "*--lora-alpha: expected a number above 0*much*"),
+        (("--lora-inconclusive", "maybe"), "", "*--lora-inconclusive*maybe*pass*fail*skip*"),
+        ((), "lora_max_images = none", "*lora_max_images in the pytest configuration*whole*none*"),
+        ((), "lora_compile = often", "*lora_compile*auto, always, never*often*"),
+    ],
+)
+def test_a_wrong_value_is_said_before_anything_is_collected(
+    session: pytest.Pytester, words: tuple[str, ...], ini: str, says: str
+) -> None:
+    with (session.path / "tox.ini").open("a") as file:
+        file.write(f"\n{ini}\n")
+    result = session.runpytest("--checkpoint", GOOD, *words)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([says])
+
+
+def test_people_are_told_of_each_verdict_once_also_by_workers(session: pytest.Pytester) -> None:
+    session.makeconftest(
+        """
+        def pytest_loraeval_verdict(verdict):
+            print("TOLD", verdict.outcome, verdict.checkpoint.label, bool(verdict.reason))
+        """
+    )
+    for more in ((), ("-n", "2")):
+        result = session.runpytest("-s", "--checkpoint", GOOD, "--checkpoint", PHOTO, *more)
+        told = [line[line.index("TOLD") :] for line in result.outlines if "TOLD" in line]
+        assert told == [f"TOLD pass {GOOD} True", f"TOLD fail {PHOTO} True"]
 
 
 def test_a_checkpoint_that_is_not_there_stops_the_run(pytester: pytest.Pytester) -> None:
@@ -148,16 +179,16 @@ def test_a_mistake_is_worked_out_once_and_in_pytests_own_words(
     # As the plugin will find it: inner sessions drop what they imported.
     setup = importlib.import_module("loraeval.evaluation.setup")
     calls = []
-    original = setup.setup_from_settings
+    original = setup.gate_setup
 
-    def counted(*words: Any) -> Any:
+    def counted(*words: Any, **more: Any) -> Any:
         calls.append(words)
-        return original(*words)
+        return original(*words, **more)
 
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("the mistake is there to see before an encoder is loaded")
 
-    monkeypatch.setattr(setup, "setup_from_settings", counted)
+    monkeypatch.setattr(setup, "gate_setup", counted)
     monkeypatch.setattr(setup, "build_panel", never)
     write_lora(pytester.path / "mine-000001.safetensors", rank=1, components=("te",))
     result = pytester.runpytest(
@@ -189,18 +220,15 @@ def test_a_failed_checkpoint_says_what_was_trained_otherwise(
     result.stdout.fnmatch_lines(["*LoRA gate*", "*trained otherwise: unet_lr*9*"])
 
 
-def test_a_bug_is_an_error_item_and_no_verdict(session: pytest.Pytester) -> None:
-    session.makeconftest(
-        """
-        import loraeval.evaluation.gate_run as room
+def test_a_bug_is_an_error_item_and_no_verdict(
+    session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
 
-        def broken(*_, **__):
-            return 1 // 0
-
-        room.gate_checkpoint = broken
-        """
-    )
+    room = importlib.import_module("loraeval.evaluation.gate_run")
+    monkeypatch.setattr(room, "gate_checkpoint", broken)
     result = session.runpytest("--checkpoint", GOOD)
     result.assert_outcomes(errors=3)
-    assert "LoRA gate" not in result.stdout.str()
+    assert f"pass  {GOOD}" not in result.stdout.str()
     result.stdout.fnmatch_lines(["*ZeroDivisionError*"])

@@ -66,7 +66,7 @@ def test_other_plugins_keep_their_option_names(pytester: pytest.Pytester) -> Non
 def test_every_option_and_ini_name_is_ours(pytester: pytest.Pytester) -> None:
     text = pytester.runpytest("--help").stdout.str()
     section = text.split("loraeval: gate LoRA checkpoints:")[1].split("\n\n")[0]
-    options = [word for word in section.split() if word.startswith("--")]
+    options = [line.split()[0] for line in section.splitlines() if line.startswith("  --")]
     assert "--checkpoint=PATH" in options
     assert all(o.startswith(("--checkpoint", "--lora-")) for o in options)
     assert "lora_baseline (string)" in text

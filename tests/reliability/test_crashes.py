@@ -24,6 +24,7 @@ import fake_runs
 from loraeval import cli
 from loraeval.errors import StoreError
 from loraeval.evaluation import setup
+from loraeval.evaluation.request import Request
 from loraeval.outside.files import remove_unfinished
 from loraeval.render.store import Store
 from loraeval.testing.fake_renderer import FakeRenderer, fake_recipe, portrait_prompts
@@ -212,12 +213,13 @@ def test_readers_and_writers_of_one_store(tmp_path: Path) -> None:
 def run_words(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The words of a ``loraeval run`` whose renderer and prompts are fakes."""
 
-    def renderer(choice: setup.RenderChoice, recipe: Any) -> FakeRenderer:
-        return FakeRenderer(recipe, Store(choice.store))
+    def renderer(choice: Request, recipe: Any) -> FakeRenderer:
+        return FakeRenderer(recipe, Store(choice.store_folder))
 
     monkeypatch.setattr(setup, "make_renderer", renderer)
     monkeypatch.setattr(setup, "choose_recipe", lambda *_: fake_recipe(fake_runs.SIZE))
     monkeypatch.setattr(setup, "choose_prompts", lambda *_: portrait_prompts(3))
+    monkeypatch.setattr(setup, "check_complete", lambda *_: None)
     return [
         "run",
         str(prepared / "checkpoints"),

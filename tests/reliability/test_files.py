@@ -291,10 +291,13 @@ def test_names_from_metadata_make_no_path(tmp_path: Path, monkeypatch: pytest.Mo
         write_lora(path, rank=1, components=("te",), output_name="../../../owned", epoch=epoch)
     assert len(checkpoints) == len(hostile)
     monkeypatch.setattr(
-        setup, "make_renderer", lambda choice, recipe: FakeRenderer(recipe, Store(choice.store))
+        setup,
+        "make_renderer",
+        lambda choice, recipe: FakeRenderer(recipe, Store(choice.store_folder)),
     )
     monkeypatch.setattr(setup, "choose_recipe", lambda *_: fake_recipe(48))
     monkeypatch.setattr(setup, "choose_prompts", lambda *_: portrait_prompts(2))
+    monkeypatch.setattr(setup, "check_complete", lambda *_: None)
     words = ["run", str(home / "hostile"), "--encoder", "none", "--scorers", "health",
              "--out", str(home / "out"), "--store", str(home / "store")]  # fmt: skip
     assert cli.main(words) == 0

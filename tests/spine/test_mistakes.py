@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from loraeval.cli import main
-from loraeval.commands.options import check_out, parse_seeds
+from loraeval.commands.options import check_out
 from loraeval.errors import CheckpointError, UsageError
 from loraeval.evaluation.checkpoints import expand
+from loraeval.options import read_seeds
 from loraeval.testing.kohya_files import write_lora
 from loraeval.testing.portraits_files import write_portraits
 
@@ -121,9 +122,9 @@ def test_a_folder_of_epochs_keeps_its_damaged_files(place: Path) -> None:
 
 @pytest.mark.parametrize("text", ["1" + "0" * 18, "1-1" + "0" * 30, "9" * 400])
 def test_seeds_fit_a_random_generator(text: str) -> None:
-    with pytest.raises(UsageError, match="--seeds"):
-        parse_seeds(text)
-    assert parse_seeds("9" * 18) == (10**18 - 1,)
+    with pytest.raises(UsageError, match="expected seeds below"):
+        read_seeds(text)
+    assert read_seeds("9" * 18) == (10**18 - 1,)
 
 
 def test_a_place_for_results_is_found_where_there_is_one(place: Path) -> None:
@@ -217,8 +218,8 @@ def test_pytest_says_a_mistake_once(pytester: pytest.Pytester) -> None:
     ("words", "says"),
     [
         (["nope"], "invalid choice: 'nope'"),
-        (["run"], "required: CHECKPOINT, --out; see loraeval run --help"),
-        (["gate", "--alpha", "x"], "--alpha: invalid float value: 'x'"),
+        (["run"], "required: CHECKPOINT; see loraeval run --help"),
+        (["gate", "--alpha", "x"], "--alpha: expected a number above 0 and at most 0.5, found 'x'"),
         (["baseline", "freeze"], "required: NAME, --scores; see loraeval baseline freeze --help"),
         (["score", "\x1b[2J", "--nope"], "see loraeval score --help"),
     ],

@@ -15,19 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loraeval.commands.options import add_gate_arguments
+from loraeval.commands.options import add_options, names_of, request_of
 from loraeval.errors import UsageError
 from loraeval.outcome import exit_code
 from loraeval.outside.runner import quoted_json
 
 if TYPE_CHECKING:
-    from loraeval.gate import GateOptions
     from loraeval.records import Verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--baseline", required=True, metavar="NAME", help="baseline, or its folder")
     parser.add_argument("--scores", required=True, type=Path, metavar="FILE", help="scores file")
     parser.add_argument(
         "--select", metavar="CONDITIONS", help="e.g. 'run=SD15_PERFECT,epoch=7-9' (default: all)"
@@ -35,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", type=Path, metavar="FILE", help="profile the scores were made by"
     )
-    add_gate_arguments(parser)
+    add_options(parser, "baseline", *names_of("how sure it must be"), required=("baseline",))
     parser.add_argument(
         "--margin",
         action="append",
@@ -48,14 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Gate, print, and return the exit code."""
-    from loraeval.baselines import parse_selection, read_baseline, read_profile, select_rows
+    from loraeval.baselines import parse_selection, read_profile, select_rows
+    from loraeval.evaluation.setup import baseline_of, gate_options
     from loraeval.gate import gate_rows
     from loraeval.gate.text import verdict_table
     from loraeval.report.series import in_epoch_order
     from loraeval.scores_file import read_scores
 
-    options = _options(args)
-    baseline = read_baseline(args.baseline)
+    request = request_of(args)
+    options = replace(gate_options(request), margins=dict(_margin(text) for text in args.margin))
+    baseline = baseline_of(request)
+    assert baseline is not None  # argparse requires it
     unknown = sorted(set(options.margins) - (set(baseline.profile.gated) - {"health"}))
     if unknown:
         raise UsageError(
@@ -71,23 +72,12 @@ def run(args: argparse.Namespace) -> int:
         rows = found
     profile = read_profile(args.profile) if args.profile else None
     verdicts = gate_rows(baseline, in_epoch_order(rows), options, profile=profile)
-    code = exit_code(verdicts, args.inconclusive)
+    code = exit_code(verdicts, request.inconclusive)
     if args.json:
         print(quoted_json(json.dumps(_report(verdicts, code), indent=1, allow_nan=False)))
     else:
         print(verdict_table(verdicts))
     return code
-
-
-def _options(args: argparse.Namespace) -> GateOptions:
-    from loraeval.gate import GateOptions
-
-    given = {
-        name: getattr(args, name)
-        for name in ("alpha", "power", "min_images", "max_images")
-        if getattr(args, name) is not None
-    }
-    return replace(GateOptions(**given), margins=dict(_margin(text) for text in args.margin))
 
 
 def _margin(text: str) -> tuple[str, float]:

@@ -12,19 +12,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loraeval.commands.options import (
-    add_gate_arguments,
-    add_panel_arguments,
-    add_render_arguments,
-    check_out,
-    panel_choice,
-    render_choice,
-)
-from loraeval.outcome import exit_code
+from loraeval.commands.options import add_options, check_out, names_of, request_of
+from loraeval.errors import UsageError
+from loraeval.outcome import PASS, exit_code
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
     from loraeval.evaluation.gate_run import GateSetup
+    from loraeval.evaluation.request import Request
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,80 +27,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoints", nargs="+", metavar="CHECKPOINT", help="LoRA file, glob or folder of epochs"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where results go")
-    parser.add_argument("--baseline", metavar="NAME", help="gate against this baseline")
     parser.add_argument(
         "--base-renders",
         action="store_true",
         help="also render every pair at LoRA scale 0 and score the drift from it",
     )
-    parser.add_argument(
-        "--choose-epoch",
-        action="store_true",
-        help="render one run's epochs side by side, drop hopeless ones early, gate the best",
-    )
-    add_render_arguments(parser)
-    add_panel_arguments(parser)
-    add_gate_arguments(parser)
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Render, score and, with a baseline, gate; return the worst checkpoint's exit code."""
     from loraeval.checkpoints.header import read_header
-    from loraeval.commands.options import optional_baseline
     from loraeval.evaluation.checkpoints import doubts, expand_all
     from loraeval.evaluation.panels import say
+    from loraeval.evaluation.setup import baseline_of
 
-    check_out(args.out, folder=True)
-    baseline = optional_baseline(args.baseline)
-    paths = expand_all(args.checkpoints, Path.cwd())
+    request = request_of(args)
+    check_out(request.out_folder, folder=True)
+    baseline = baseline_of(request)
+    found = request.renders is not None
+    if baseline is None:
+        gating = ("renders", "choose-epoch", *names_of("how sure it must be"))
+        request.refuse(gating, "there is no baseline to gate against; give --baseline NAME")
+    elif args.base_renders:
+        raise UsageError("--base-renders: only without --baseline, where everything is rendered")
+    if found:
+        request.refuse(("choose-epoch",), "epochs are chosen while they are rendered")
+    paths = expand_all(request.checkpoints, Path.cwd(), found=found)
     for path in paths.values():
-        read_header(path)  # a damaged file is refused before the first image
-    for words in doubts(args.checkpoints, Path.cwd()):
-        say(words)
-    return _gate(args, paths, baseline) if baseline is not None else _render_all(args, paths)
+        if not found or path.exists():
+            read_header(path)  # a damaged file is refused before the first image
+    if not found:
+        for words in doubts(request.checkpoints, Path.cwd()):
+            say(words)
+    if baseline is not None:
+        return _gate(request, paths, baseline)
+    return _render_all(request, paths, bases=args.base_renders)
 
 
-def _gate(args: argparse.Namespace, paths: dict[str, Path], baseline: Baseline) -> int:
-    from loraeval.evaluation.gate_run import GateSetup, gate_checkpoint
-    from loraeval.evaluation.panels import build_panel
+def _gate(request: Request, paths: dict[str, Path], baseline: Baseline) -> int:
+    from loraeval.evaluation.gate_run import gate_checkpoint
     from loraeval.evaluation.reporting import charts_of, training_differences, write_run_report
-    from loraeval.evaluation.setup import (
-        choose_prompts,
-        choose_recipe,
-        gate_options,
-        make_renderer,
-    )
+    from loraeval.evaluation.setup import gate_setup
     from loraeval.gate.text import verdict_table
 
-    choice = render_choice(args)
-    recipe = choose_recipe(choice, baseline)
-    prompts = choose_prompts(choice, baseline)
-    panel = build_panel(panel_choice(args), baseline, quiet=False)
-    options = gate_options(
-        alpha=args.alpha, power=args.power, max_images=args.max_images, min_images=args.min_images
-    )
-    with make_renderer(choice, recipe) as renderer:
-        setup = GateSetup(baseline, panel, options, renderer=renderer, prompts=prompts)
-        if args.choose_epoch:
+    with gate_setup(request, baseline, quiet=False) as setup:
+        if request.choose_epoch:
             paths = _choose(paths, setup)
         runs = [gate_checkpoint(path, setup, name) for name, path in paths.items()]
-        recipe = renderer.recipe
     files = {item.checkpoint: path for item, path in zip(runs, paths.values(), strict=True)}
     rows = [row for gated in runs for row in gated.rows]
-    page = write_run_report(
-        args.out, runs, baseline, checkpoints=files, prompts=prompts, recipe=recipe
-    )
-    charts = charts_of(args.out, rows, baseline)
     print(verdict_table([gated.verdict for gated in runs]))
     for gated in runs:
         if gated.verdict.outcome == "fail":
             for sentence in training_differences(baseline, files[gated.checkpoint]):
                 print(f"  trained otherwise: {sentence}")
-    if charts is not None:
-        print(f"chart: {charts[0]}")
-    print(f"report: {page}")
-    return exit_code([gated.verdict for gated in runs], args.inconclusive)
+    out = request.out_folder
+    if out is not None:
+        recipe = None if setup.renderer is None else setup.renderer.recipe
+        page = write_run_report(
+            out, runs, baseline, checkpoints=files, prompts=setup.prompts, recipe=recipe
+        )
+        charts = charts_of(out, rows, baseline)
+        if charts is not None:
+            print(f"chart: {charts[0]}")
+        print(f"report: {page}")
+    return exit_code([gated.verdict for gated in runs], request.inconclusive)
 
 
 def _choose(paths: dict[str, Path], setup: GateSetup) -> dict[str, Path]:
@@ -124,27 +111,28 @@ def _choose(paths: dict[str, Path], setup: GateSetup) -> dict[str, Path]:
     return {path.name: path}
 
 
-def _render_all(args: argparse.Namespace, paths: dict[str, Path]) -> int:
+def _render_all(request: Request, paths: dict[str, Path], *, bases: bool) -> int:
+    from loraeval.evaluation import setup
     from loraeval.evaluation.full_run import render_and_score
     from loraeval.evaluation.panels import build_panel, say
     from loraeval.evaluation.reporting import charts_of
-    from loraeval.evaluation.setup import choose_prompts, choose_recipe, make_renderer
     from loraeval.outside.files import write_text_atomically
     from loraeval.report.summary import summary_table
 
-    choice = render_choice(args)
-    recipe = choose_recipe(choice, None)
-    prompts = choose_prompts(choice, None)
-    panel = build_panel(panel_choice(args), None, quiet=False)
-    with make_renderer(choice, recipe) as renderer:
-        rows = render_and_score(
-            renderer, panel, list(paths.values()), prompts, args.out, bases=args.base_renders
-        )
-    if panel.reference is not None:  # for: loraeval baseline freeze --reference
-        write_text_atomically(args.out / "reference.json", panel.reference.to_json() + "\n")
+    setup.check_complete(request, None)
+    recipe, prompts = setup.choose_recipe(request, None), setup.choose_prompts(request, None)
+    panel = build_panel(setup.panel_choice(request), None, quiet=False)
+    out = request.out_folder
+    with setup.make_renderer(request, recipe) as renderer:
+        rows = render_and_score(renderer, panel, list(paths.values()), prompts, out, bases=bases)
     print(summary_table(rows))
-    charts = charts_of(args.out, rows, None)
+    if out is None:
+        say(f"{len(rows)} images in {request.store_folder}; --out DIR writes scores and a report")
+        return PASS
+    if panel.reference is not None:  # for: loraeval baseline freeze --reference
+        write_text_atomically(out / "reference.json", panel.reference.to_json() + "\n")
+    charts = charts_of(out, rows, None)
     if charts is not None:
         say(f"chart: {charts[0]}")
-    say(f"{len(rows)} images, scores in {args.out / 'scores.jsonl'}")
-    return 0
+    say(f"{len(rows)} images, scores in {out / 'scores.jsonl'}")
+    return PASS

@@ -26,14 +26,15 @@ def render_and_score(
     panel: Panel,
     checkpoints: Sequence[Path],
     prompts: PromptSet,
-    folder: Path,
+    folder: Path | None,
     *,
     bases: bool = False,
 ) -> list[ScoreRow]:
     """Render the whole grid and write ``renders.jsonl``, ``scores.jsonl``, ``run.json``.
 
     The images appear in ``folder`` under their names, as links into the store where the file
-    system allows, so that ``loraeval score`` and ``loraeval report`` find them there. ``bases``
+    system allows, so that ``loraeval score`` and ``loraeval report`` find them there. Without a
+    ``folder`` nothing is written outside the store. ``bases``
     also renders every pair at LoRA scale 0, for drift and for a LoRA without effect. ``run.json``
     holds the recipe and the prompt set, for ``loraeval baseline freeze``. The rows returned have
     no details, which the file alone holds: the memory of a long run stays flat.
@@ -46,6 +47,8 @@ def render_and_score(
         made = {(r.prompt.id, r.seed): r.image for r in renderer.render_jobs(None, grid)}
     # Not what the store happens to hold: the same run must give the same scores again.
     renders = [with_base(render, made) for render in renders]
+    if folder is None:
+        return [replace(row, details={}) for row in score_renders(panel, renders)]
     folder.mkdir(parents=True, exist_ok=True)
     _show_images(renders, folder)
     manifest = "".join(json.dumps(manifest_row(r), ensure_ascii=False) + "\n" for r in renders)

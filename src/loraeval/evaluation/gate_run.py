@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from loraeval.errors import BaselineError, ScoresError, UsageError
 from loraeval.records import Checkpoint, Prompt, PromptSet, Render, ScoreRow, Verdict
@@ -37,6 +37,17 @@ class GateSetup:
     renderer: Engine | None = None
     prompts: PromptSet | None = None
     chunk: int = 8
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the renderer's workers and devices, where there is one."""
+        if self.renderer is not None:
+            self.renderer.close()
 
 
 @dataclass(frozen=True, slots=True)

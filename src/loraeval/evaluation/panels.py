@@ -44,17 +44,6 @@ class PanelChoice:
     offline: bool = False
 
 
-def parse_lattice(text: str) -> tuple[int, int] | str | None:
-    """Read ``24x24``, ``none`` or ``caption``; raise ``UsageError`` for anything else."""
-    word = text.strip().lower()
-    if word in {"none", "caption"}:
-        return None if word == "none" else "caption"
-    columns, cross, rows = word.partition("x")
-    if cross and columns.isdecimal() and rows.isdecimal() and int(columns) > 1 and int(rows) > 1:
-        return int(columns), int(rows)
-    raise UsageError(f"expected a lattice as COLUMNSxROWS, none or caption, found {text!r}")
-
-
 def build_panel(choice: PanelChoice, baseline: Baseline | None = None, *, quiet: bool) -> Panel:
     """Return the panel for ``choice``; a baseline's profile fills what the user left open.
 

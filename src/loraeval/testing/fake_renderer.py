@@ -88,6 +88,7 @@ class FakeRenderer(Renderer):
         self._shown = False
         self._team = None
         self._labels = None
+        self._ray = None
         self._seconds = seconds
 
     def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
