@@ -18,18 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loraeval.commands.options import (
-    add_panel_arguments,
-    add_render_arguments,
-    check_out,
-    panel_choice,
-    render_choice,
-)
+from loraeval.commands.options import add_options, check_out, names_of, request_of
 from loraeval.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
     from loraeval.evaluation.first_look import RunAdvice
     from loraeval.evaluation.panels import PanelChoice
+    from loraeval.evaluation.request import Request
     from loraeval.records import Render, ScoreRow
     from loraeval.scorers.panel import Panel
 
@@ -41,10 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``loraeval try``."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="images or LoRA files")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="the report's folder (default loraeval-try/FOLDER)"
+        "--out",
+        dest="page",
+        type=Path,
+        metavar="DIR",
+        help="the report's folder (default loraeval-try/FOLDER)",
     )
-    add_panel_arguments(parser)
-    add_render_arguments(parser)
+    add_options(parser, *names_of("what is measured", "how it is rendered"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from loraeval.report.summary import summary_table
     from loraeval.scores_file import write_scores
 
-    out = args.out or Path("loraeval-try") / (args.folder.resolve().name or "folder")
+    out = args.page or Path("loraeval-try") / (args.folder.resolve().name or "folder")
     check_out(out, folder=True)
     rows, renders, panel = _from_loras(args, out) if _holds_loras(args.folder) else _scored(args)
     write_scores(out / "scores.jsonl", rows)
@@ -92,11 +90,12 @@ def _scored(args: argparse.Namespace) -> tuple[list[ScoreRow], list[Render], Pan
     from loraeval.prompts.sets import read_prompts
     from loraeval.sources import find_renders, problem_words
 
-    prompts = read_prompts(args.prompts) if args.prompts else None
+    request = request_of(args)
+    prompts = read_prompts(request.prompts) if request.prompts else None
     renders = find_renders(args.folder, prompts)
     for words in problem_words(renders):
         say(words)
-    panel = build_panel(_choice(args), None, quiet=False)
+    panel = build_panel(_choice(request), None, quiet=False)
     return list(score_renders(panel, renders)), renders, panel
 
 
@@ -108,11 +107,15 @@ def _from_loras(args: argparse.Namespace, out: Path) -> tuple[list[ScoreRow], li
     from loraeval.evaluation.setup import choose_prompts, choose_recipe, make_renderer
     from loraeval.sources import find_renders
 
+    request = request_of(args)
     missing = [
         words
         for given, words in (
-            (args.base_model, "--base-model (a diffusers folder, a .safetensors file or a hub id)"),
-            (args.prompts, "--prompts (a set of prompts/, or a file of your trainer's)"),
+            (
+                request.base_model,
+                "--base-model (a diffusers folder, a .safetensors file or a hub id)",
+            ),
+            (request.prompts, "--prompts (a set of prompts/, or a file of your trainer's)"),
         )
         if given is None
     ]
@@ -122,19 +125,20 @@ def _from_loras(args: argparse.Namespace, out: Path) -> tuple[list[ScoreRow], li
             f"{' and '.join(missing)}"
         )
     paths = expand_all([str(args.folder)], Path.cwd())
-    choice = render_choice(args)
-    prompts = choose_prompts(choice, None)
-    panel = build_panel(_choice(args), None, quiet=False)
-    with make_renderer(choice, choose_recipe(choice, None)) as renderer:
+    prompts = choose_prompts(request, None)
+    panel = build_panel(_choice(request), None, quiet=False)
+    with make_renderer(request, choose_recipe(request, None)) as renderer:
         rows = render_and_score(renderer, panel, list(paths.values()), prompts, out)
     return rows, list(find_renders(out / "renders.jsonl", prompts)), panel
 
 
-def _choice(args: argparse.Namespace) -> PanelChoice:
+def _choice(request: Request) -> PanelChoice:
     """Return the panel's choice: without a reference no encoder is loaded unless asked for."""
-    choice = panel_choice(args)
-    wants = args.reference is not None or args.encoder not in (None, "auto")
-    if wants or args.scorers is not None:
+    from loraeval.evaluation.setup import panel_choice
+
+    choice = panel_choice(request)
+    wants = request.reference is not None or request.encoder != "auto"
+    if wants or request.scorers is not None:
         return choice
     scorers = tuple(name for name in choice.scorers if name != "style")
     return replace(choice, scorers=scorers, encoder="none")
