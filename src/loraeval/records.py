@@ -129,6 +129,9 @@ class Recipe:
     in pixels; ``family`` is ``auto`` until the base model tells it; ``attention`` one of ``auto,
     sdpa, xformers, sliced``; ``max_prompt_chunks`` the number of 75-token chunks a prompt may fill
     (3 = sd-scripts' ``max_token_length`` 225).
+    ``guidance_rescale`` is the share of CFG rescale (arXiv 2305.08891, section 3.4);
+    ``prompt_layout`` joins chunks as training does (``training``) or as A1111 and ComfyUI do
+    (``ui``); ``vae`` names a file or folder with another VAE, ``vae_hash`` its content.
     ``seeds`` are the seeds to render per prompt; they are part of a render's key, not of
     ``digest``, so that more seeds do not make a baseline stale.
     """
@@ -147,6 +150,10 @@ class Recipe:
     attention: str = "auto"
     lora_scale: float = 1.0
     clip_skip: int | None = None
+    guidance_rescale: float = 0.0
+    prompt_layout: str = "training"
+    vae: str | None = None
+    vae_hash: str | None = None
     max_prompt_chunks: int = 3
     negative_prompt: str = ""
     seeds: tuple[int, ...] = (42,)
@@ -159,6 +166,8 @@ class Recipe:
         """
         fields = {key: value for key, value in asdict(self).items() if key not in ("seeds", "name")}
         fields["render_version"] = RENDER_VERSION
+        if self.vae_hash is not None:
+            del fields["vae"]
         if self.base_model_hash is not None:
             del fields["base_model"]
         return digest_of(fields)

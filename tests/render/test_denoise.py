@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from loraeval.render.denoise import conditions, denoise
 from loraeval.render.economy import decode_limit
 from loraeval.render.encode import Embedding
 from loraeval.render.halves import NAME
-from loraeval.render.pixels import decode, initial_noise
-from loraeval.render.recipe import SCHEDULERS, resolve_recipe
+from loraeval.render.pixels import decode, generator_of, initial_noise
+from loraeval.render.recipe import resolve_recipe
+from loraeval.render.samplers import SAMPLERS, draws_noise, resolve_sampler
 from loraeval.render.sd import Engine
 from loraeval.render.sd_load import make_scheduler
 
@@ -28,9 +30,19 @@ def whole_engines(engines: dict[str, Engine]) -> dict[str, Engine]:
     return engines
 
 
+@pytest.fixture(autouse=True)
+def own_scheduler(engines: dict[str, Engine]) -> Iterator[None]:
+    """Each test starts from the scheduler that the engines were made with."""
+    before = {family: engine.pipe.scheduler for family, engine in engines.items()}
+    yield
+    for family, engine in engines.items():
+        engine.pipe.scheduler = before[family]
+
+
 def by_the_pipeline(
-    engine: Engine, recipe: Recipe, noise: torch.Tensor, positive: Any, negative: Any
-) -> torch.Tensor:
+    engine: Engine, recipe: Recipe, noise: torch.Tensor, positive: Any, negative: Any,
+    draws: Any = None, eta: float = 0.0,
+) -> torch.Tensor:  # fmt: skip
     arguments: dict[str, Any] = {
         "prompt_embeds": torch.cat([item.states for item in positive]),
         "negative_prompt_embeds": torch.cat([item.states for item in negative]),
@@ -45,6 +57,9 @@ def by_the_pipeline(
         guidance_scale=recipe.guidance_scale,
         width=recipe.width,
         height=recipe.height,
+        guidance_rescale=recipe.guidance_rescale,
+        generator=draws,
+        eta=eta,
         output_type="latent",
     ).images
     return found
@@ -55,21 +70,56 @@ def texts(engine: Engine) -> tuple[list[Embedding], list[Embedding]]:
     return positive, engine.embed(["blurred"], 1, None) * 2
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_every_scheduler_gives_the_latents_of_the_pipeline(
-    engines: dict[str, Engine], family: FamilyName, scheduler: str
+CASES = [("sd15", name) for name in SAMPLERS] + [
+    ("sd15", "dpmpp_2m_karras"), ("sd15", "dpmpp_2m_sde_exponential"), ("sd15", "euler_beta"),
+    ("sd15", "heun_simple"), ("sdxl", "euler_a"), ("sdxl", "dpmpp_2m"), ("sdxl", "lcm"),
+    ("sdxl", "euler_sgm_uniform"),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__")  # KDPM2 of diffusers, with numpy 2
+@pytest.mark.parametrize(("family", "sampler"), CASES)
+def test_every_sampler_gives_the_latents_of_the_pipeline_and_alone_those_of_the_batch(
+    engines: dict[str, Engine], family: FamilyName, sampler: str
 ) -> None:
     engine = engines[family]
-    recipe = replace(engine.recipe, scheduler=scheduler)
+    scheduler, options = resolve_sampler(sampler, {})
+    recipe = replace(engine.recipe, scheduler=scheduler, scheduler_options=options)
     engine.pipe.scheduler = make_scheduler(recipe, engine.pipe.scheduler)
     noise = torch.cat([initial_noise(seed, (1, 4, 8, 8)) for seed in (1, 2)])
     positive, negative = texts(engine)
     given = conditions(engine.pipe, recipe, positive, negative)
-    want = by_the_pipeline(engine, recipe, noise, positive, negative)
-    assert torch.equal(denoise(engine.pipe, recipe, noise, given), want)
-    assert torch.equal(denoise(engine.pipe, recipe, noise, given), want)  # nothing is left over
+
+    eta = 0.3 if sampler == "tcd" else 0.0  # the pipelines give TCD none, its own default is this
+
+    def draws() -> list[torch.Generator]:
+        return [generator_of(seed) for seed in (11, 12)]
+
+    want = by_the_pipeline(engine, recipe, noise, positive, negative, draws(), eta)
+    assert torch.equal(denoise(engine.pipe, recipe, noise, given, draws()), want)
+    again = denoise(engine.pipe, recipe, noise, given, draws())
+    assert torch.equal(again, want)  # nothing is left over
     assert float((want - noise).abs().max()) > 0.1
+    second = conditions(engine.pipe, recipe, positive[1:], negative[1:])
+    alone = denoise(engine.pipe, recipe, noise[1:], second, draws()[1:])
+    assert float((alone - want[1:]).abs().max()) < 1e-4 * float(want.abs().max())
+    other = denoise(engine.pipe, recipe, noise[1:], second, [generator_of(99)])
+    differs = float((other - alone).abs().max()) > 0.01
+    assert differs is draws_noise(scheduler, options)
+
+
+def test_rescaled_guidance_is_that_of_the_pipeline(engines: dict[str, Engine]) -> None:
+    engine = engines["sd15"]
+    recipe = replace(engine.recipe, guidance_rescale=0.7)
+    engine.pipe.scheduler = make_scheduler(recipe, engine.pipe.scheduler)
+    noise = initial_noise(1, (2, 4, 8, 8))
+    positive, negative = texts(engine)
+    given = conditions(engine.pipe, recipe, positive, negative)
+    want = by_the_pipeline(engine, recipe, noise, positive, negative)
+    found = denoise(engine.pipe, recipe, noise, given)
+    assert torch.allclose(found, want, atol=1e-5)
+    plain = denoise(engine.pipe, replace(recipe, guidance_rescale=0.0), noise, given)
+    assert not torch.allclose(found, plain, atol=1e-2)
 
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -36,8 +37,10 @@ def test_named_recipes() -> None:
         ({"width": 500}, "multiples of 8"),
         ({"steps": 0}, "steps must be a whole number above 0"),
         ({"steps": True}, "steps must be a whole number"),
-        ({"scheduler": "EulerAncestralDiscreteScheduler"}, "scheduler must be one of"),
-        ({"scheduler_options": {"algorithm_type": "sde-dpmsolver++"}}, "draws noise"),
+        ({"scheduler": "EulerDiscretScheduler"}, "did you mean EulerDiscreteScheduler"),
+        ({"scheduler_options": {"algorithm": "dpmsolver++"}}, "did you mean algorithm_type"),
+        ({"guidance_rescale": 1.5}, "guidance_rescale must lie between 0 and 1"),
+        ({"prompt_layout": "a1111"}, "prompt_layout must be one of training, ui"),
         ({"dtype": "int8"}, "dtype must be one of"),
         ({"seeds": []}, "at least one seed"),
         ({"seeds": "42"}, "list of whole numbers"),
@@ -72,7 +75,8 @@ def test_resolving_fills_hash_family_and_dtype(
     again = resolve_recipe(replace(recipe, base_model=str(moved)), device="cpu", store=store)
     assert again.digest == done.digest
     config = moved / "scheduler" / "scheduler_config.json"
-    config.write_text(config.read_text().replace("epsilon", "v_prediction"))
+    said = json.loads(config.read_text()) | {"prediction_type": "v_prediction"}
+    config.write_text(json.dumps(said))
     assert (
         resolve_recipe(replace(recipe, base_model=str(moved)), device="cpu").digest != done.digest
     )

@@ -24,11 +24,11 @@ CLIP_G: dict[str, Any] = {
 """The configuration of OpenCLIP's ViT-bigG/14 text encoder."""
 
 SCHEDULER: dict[str, Any] = {
-    "_class_name": "DPMSolverMultistepScheduler", "num_train_timesteps": 1000,
-    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
-    "prediction_type": "epsilon", "steps_offset": 1, "timestep_spacing": "leading",
+    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,
+    "beta_schedule": "scaled_linear", "clip_sample": False, "set_alpha_to_one": False,
+    "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None,
 }  # fmt: skip
-"""The noise schedule of SD 1.x and SDXL."""
+"""What the published schedulers of SD 1.x and SDXL share."""
 
 VAE: dict[str, Any] = {
     "_class_name": "AutoencoderKL",

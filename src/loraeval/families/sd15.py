@@ -88,7 +88,7 @@ FAMILY = Family(
         configs={
             "unet": UNET,
             "vae": VAE | {"sample_size": 512, "scaling_factor": 0.18215, "force_upcast": False},
-            "text_encoder": CLIP_L, "scheduler": SCHEDULER,
+            "text_encoder": CLIP_L, "scheduler": SCHEDULER | {"_class_name": "PNDMScheduler"},
         },
         tiny={"unet": TINY_UNET, "vae": TINY_VAE, "text_encoder": TINY_TEXT},
         blocks=("ResnetBlock2D", "Transformer2DModel"),

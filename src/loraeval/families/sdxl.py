@@ -98,7 +98,9 @@ FAMILY = Family(
         configs={
             "unet": UNET,
             "vae": VAE | {"sample_size": 1024, "scaling_factor": 0.13025, "force_upcast": True},
-            "text_encoder": CLIP_L, "text_encoder_2": CLIP_G, "scheduler": SCHEDULER,
+            "text_encoder": CLIP_L, "text_encoder_2": CLIP_G, "scheduler": SCHEDULER
+            | {"_class_name": "EulerDiscreteScheduler", "prediction_type": "epsilon",
+               "timestep_spacing": "leading"},
         },
         tiny={"unet": TINY_UNET, "vae": TINY_VAE, "text_encoder": TINY_TEXT,
               "text_encoder_2": TINY_TEXT},

@@ -14,7 +14,9 @@ from loraeval.errors import CheckpointError
 from loraeval.outside.offline import offline_asked
 from loraeval.outside.text import read_text
 from loraeval.records import FamilyName, digest_of
+from loraeval.render.base_checks import check_folder_unet, check_single_file
 from loraeval.render.base_safety import check_folder, pickles_allowed
+from loraeval.render.prediction import Prediction, of_file, of_options
 
 if TYPE_CHECKING:
     from loraeval.render.store import Store
@@ -66,10 +68,11 @@ def locate_base(base_model: str, *, offline: bool = False) -> Path:
     )
 
 
-def base_family(base: Path) -> FamilyName:
+def base_family(base: Path, *, own_vae: bool = False) -> FamilyName:
     """Return the family of a located base model, from its configuration or its tensor names.
 
-    Raises ``CheckpointError`` for anything but SD 1.x and SDXL text-to-image models.
+    Raises ``CheckpointError`` for anything but SD 1.x and SDXL text-to-image models, and for a
+    single file without a VAE unless the recipe has its ``own_vae``.
     """
     if base.is_dir():
         name = str(read_json(base / "model_index.json").get("_class_name"))
@@ -79,12 +82,14 @@ def base_family(base: Path) -> FamilyName:
             raise CheckpointError(
                 f"{base}: expected {' or '.join(classes)}, its model_index.json says {name}"
             )
+        check_folder_unet(base, read_json(base / "unet" / "config.json"))
         return family.name
     if base.suffix == ".ckpt":
         return families.of_model_name(base.stem).name
     from loraeval.checkpoints.header import read_header
 
     tensors = read_header(base).tensors
+    check_single_file(base, {name: info.shape for name, info in tensors.items()}, own_vae=own_vae)
     for one in families.rendered():
         starts = families.rendering_of(one).single_file
         if starts and any(name.startswith(starts) for name in tensors):
@@ -97,6 +102,21 @@ def base_family(base: Path) -> FamilyName:
     raise CheckpointError(
         f"{base}: expected a whole {known} model, found no text encoder of either in it"
     )
+
+
+def base_prediction(base: Path, *, chosen: bool = False) -> Prediction:
+    """Return what a located base model says that it predicts. Raises ``CheckpointError`` where it
+    contradicts itself, unless the recipe has ``chosen``.
+    """
+    if base.is_dir():
+        path = base / "scheduler" / "scheduler_config.json"
+        return of_options(read_json(path)) if path.is_file() else Prediction()
+    try:
+        return of_file(base)
+    except CheckpointError:
+        if not chosen:
+            raise
+        return Prediction()
 
 
 def base_hash(base: Path, store: Store | None = None) -> str:

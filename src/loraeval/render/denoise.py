@@ -8,7 +8,8 @@ several times a batch, and the next batch's swap, texts and launches wait with t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ from loraeval.render.pixels import to_device
 
 if TYPE_CHECKING:
     import torch
+
+
+class Stopped(Exception):  # noqa: N818 - no error: somebody asked for it
+    """Denoising was asked to stop between two steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +79,42 @@ def predict(unet: Any, rows: torch.Tensor, moment: torch.Tensor, given: Conditio
     return found
 
 
-def denoise(pipe: Any, recipe: Recipe, noise: torch.Tensor, given: Conditions) -> torch.Tensor:
-    """Return the latents [n, channels, h, w] that ``noise`` of that shape becomes."""
+def denoise(
+    pipe: Any, recipe: Recipe, noise: torch.Tensor, given: Conditions,
+    draws: Sequence[torch.Generator] = (), stopped: Callable[[], bool] = lambda: False,
+) -> torch.Tensor:  # fmt: skip
+    """Return the latents [n, channels, h, w] that ``noise`` of that shape becomes.
+
+    ``draws`` has a generator an image, for samplers whose steps draw noise: an image then depends
+    on its own seed alone. ``stopped`` is asked before each step; raises ``Stopped`` once it is so.
+    """
     import torch
 
     scheduler, times, moments, latents = _start(pipe, recipe, noise)
+    drawn: dict[str, Any] = {}
+    if "generator" in inspect.signature(scheduler.step).parameters:
+        drawn["generator"] = list(draws) or None
     with torch.no_grad():
         for time, moment in zip(times, moments, strict=True):
+            if stopped():
+                raise Stopped
             out = predict(pipe.unet, _rows(scheduler, latents, time, given), moment, given)
             if given.guided:
                 without, prompted = out.chunk(2)
                 out = without + recipe.guidance_scale * (prompted - without)
-            latents = scheduler.step(out, time, latents, return_dict=False)[0]
+                if recipe.guidance_rescale:
+                    out = rescaled(out, prompted, recipe.guidance_rescale)
+            latents = scheduler.step(out, time, latents, return_dict=False, **drawn)[0]
     return latents
+
+
+def rescaled(out: torch.Tensor, prompted: torch.Tensor, share: float) -> torch.Tensor:
+    """Return guided predictions ``out`` with their spread taken towards that of ``prompted``, by
+    image: ``share`` of CFG rescale (arXiv 2305.08891, equations 15 and 16).
+    """
+    dims = list(range(1, out.dim()))
+    wanted, found = (item.std(dim=dims, keepdim=True) for item in (prompted, out))
+    return share * (out * (wanted / found)) + (1 - share) * out
 
 
 def first_step(pipe: Any, recipe: Recipe, noise: torch.Tensor, given: Conditions) -> torch.Tensor:

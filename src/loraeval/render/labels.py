@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from loraeval.checkpoints import anatomy as anatomies
 from loraeval.checkpoints import series
+from loraeval.checkpoints.header import read_header
 from loraeval.errors import CheckpointError
 from loraeval.records import FamilyName
 from loraeval.render.known_files import look
@@ -27,6 +28,10 @@ class Labels:
 
     family: FamilyName
     store: Store
+    told: Callable[[str, Mapping[str, str]], tuple[str, ...]] | None = None
+    """Returns the notes on a file by its name and metadata, or raises ``CheckpointError``."""
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What is to be said of each file, by its name."""
     _known: dict[Path, tuple[str, CheckpointRef]] = field(default_factory=dict)
     _folders: dict[Path, dict[Path, _Label]] = field(default_factory=dict)
 
@@ -49,6 +54,8 @@ class Labels:
         if found.family == "unknown":
             found = replace(found, family=self.family)
         anatomies.check_loadable(found, self.family)
+        if self.told is not None:
+            self.notes[path.name] = self.told(path.name, read_header(path).metadata)
         if whole not in self._folders.get(whole.parent, {}):  # unseen, or saved since
             self._folders[whole.parent] = _folder_labels(whole.parent)
         run, epoch, step = self._folders[whole.parent].get(whole) or _own_label(path)

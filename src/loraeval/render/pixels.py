@@ -39,13 +39,22 @@ class Pending:
         }
 
 
-def initial_noise(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
-    """Return standard normal float32 noise that follows from ``seed`` alone, drawn on the CPU, so
-    that it is the same for every batch size and device.
+def generator_of(seed: int) -> torch.Generator:
+    """Return what draws an image's noise: on the CPU, the same for every batch size and device."""
+    import torch
+
+    return torch.Generator("cpu").manual_seed(seed)
+
+
+def initial_noise(
+    seed: int, shape: tuple[int, ...], draws: torch.Generator | None = None
+) -> torch.Tensor:
+    """Return standard normal float32 noise that follows from ``seed`` alone; ``draws`` is its
+    generator where steps go on drawing from it.
     """
     import torch
 
-    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed))
+    return torch.randn(shape, generator=draws or generator_of(seed))
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -18,22 +18,10 @@ from loraeval.errors import UsageError
 from loraeval.outside import toml
 from loraeval.outside.text import clean, read_text
 from loraeval.records import Recipe
+from loraeval.render.samplers import resolve_sampler
 
 if TYPE_CHECKING:
     from loraeval.render.store import Store
-
-SCHEDULERS = (
-    "DPMSolverMultistepScheduler",
-    "DDIMScheduler",
-    "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "LMSDiscreteScheduler",
-    "PNDMScheduler",
-    "UniPCMultistepScheduler",
-    "DEISMultistepScheduler",
-)
-"""Schedulers whose steps draw no noise: an image then follows from its initial noise alone.
-``base`` in a recipe takes the scheduler of the base model's own configuration."""
 
 DTYPES = ("float16", "bfloat16", "float32")
 ATTENTION = ("auto", "sdpa", "xformers", "sliced")
@@ -81,8 +69,9 @@ def recipe_from_fields(values: Mapping[str, Any], where: str = "recipe") -> Reci
 
 
 def check_recipe(recipe: Recipe, where: str = "recipe") -> Recipe:
-    """Return ``recipe`` if it can be rendered. Raises ``UsageError`` for the first field that can
-    not: sizes that are no multiple of 8, no steps, a scheduler that draws noise while it runs.
+    """Return ``recipe`` with the name of its sampler resolved, if it can be rendered. Raises
+    ``UsageError`` for the first field that can not: sizes that are no multiple of 8, no steps, an
+    unknown sampler, an option that it does not take.
     """
     for name in _WHOLE:
         value = getattr(recipe, name)
@@ -96,6 +85,7 @@ def check_recipe(recipe: Recipe, where: str = "recipe") -> Recipe:
     for name, value in (
         ("guidance_scale", recipe.guidance_scale),
         ("lora_scale", recipe.lora_scale),
+        ("guidance_rescale", recipe.guidance_rescale),
     ):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e3:
             raise UsageError(f"{where}: {name} must be a number, found {value!r}")
@@ -107,35 +97,47 @@ def check_recipe(recipe: Recipe, where: str = "recipe") -> Recipe:
     _one_of(where, "dtype", recipe.dtype, DTYPES)
     _one_of(where, "vae_dtype", recipe.vae_dtype, ("auto", *DTYPES))
     _one_of(where, "attention", recipe.attention, ATTENTION)
-    _one_of(where, "scheduler", recipe.scheduler, ("base", *SCHEDULERS))
-    if "sde" in str(recipe.scheduler_options.get("algorithm_type", "")):
-        raise UsageError(f"{where}: an SDE solver draws noise in every step; use dpmsolver++")
-    return recipe
+    _one_of(where, "prompt_layout", recipe.prompt_layout, ("training", "ui"))
+    if not 0 <= recipe.guidance_rescale <= 1:
+        raise UsageError(
+            f"{where}: guidance_rescale must lie between 0 and 1, found {recipe.guidance_rescale}"
+        )
+    scheduler, options = resolve_sampler(recipe.scheduler, recipe.scheduler_options, where)
+    return replace(recipe, scheduler=scheduler, scheduler_options=options)
 
 
 def resolve_recipe(
     recipe: Recipe, *, device: str = "auto", store: Store | None = None, offline: bool = False
 ) -> Recipe:
     """Return ``recipe`` with everything filled in that decides pixels: the base model's hash and
-    family, the dtype that ``device`` can compute (float32 on a CPU), the VAE's dtype and the
-    attention. Its digest is then what renders and baselines are keyed by.
+    family, what it predicts, the dtype that ``device`` can compute (float32 on a CPU), the VAE's
+    dtype and the attention. Its digest is then what renders and baselines are keyed by.
 
     Where a family's own VAE overflows in float16, ``vae_dtype = "auto"`` means float32.
     Raises ``CheckpointError`` where the base model cannot be found or is of no known family.
     """
-    from loraeval.render.base_model import base_family, base_hash, locate_base
+    from loraeval.render.base_model import base_family, base_hash, base_prediction, locate_base
+    from loraeval.render.other_vae import other_vae_hash
+    from loraeval.render.prediction import scheduler_options
 
+    recipe = check_recipe(recipe)
     base = locate_base(recipe.base_model, offline=offline)
-    family = base_family(base)
+    family = base_family(base, own_vae=recipe.vae is not None)
     on_cpu = device.startswith("cpu") or (device == "auto" and not _has_cuda())
     dtype = "float32" if on_cpu and recipe.dtype == "float16" else recipe.dtype
     vae_dtype = recipe.vae_dtype
     if vae_dtype == "auto":
         overflows = families.rendering_of(family).vae_overflows and dtype == "float16"
         vae_dtype = "float32" if overflows else dtype
+    vae_hash = None
+    if recipe.vae is not None:
+        vae_hash = other_vae_hash(Path(recipe.vae).expanduser(), store)
+    predicts = base_prediction(base, chosen="prediction_type" in recipe.scheduler_options)
     return replace(
-        check_recipe(recipe),
+        recipe,
         base_model_hash=base_hash(base, store),
+        vae_hash=vae_hash,
+        scheduler_options=scheduler_options(predicts, recipe.scheduler_options, recipe.scheduler),
         family=family,
         dtype=dtype,
         vae_dtype=vae_dtype,

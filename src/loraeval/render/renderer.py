@@ -13,7 +13,7 @@ print(render.image, render.epoch, render.prompt.id, render.seed)
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -81,6 +81,8 @@ class Renderer:
         self.devices = self._ray.devices if self._ray else choose_devices(devices, workers)
         self.recipe = resolve_recipe(recipe, device=self.devices[0], store=store, offline=offline)
         self.health: dict[str, int] = {}
+        self.notes: list[str] = []
+        """What the LoRAs say of their training that the recipe does otherwise; printed once."""
         self._compile, self._batch_size = compile, batch_size
         self._shown = economy.wants_progress(progress)
         self._team: Any = None
@@ -155,8 +157,22 @@ class Renderer:
         if self._labels is None:
             from loraeval.render.labels import Labels
 
-            self._labels = Labels(self.recipe.family, self.store)
-        return self._labels.describe(checkpoints)
+            self._labels = Labels(self.recipe.family, self.store, self._told)
+        refs = self._labels.describe(checkpoints)
+        for ref in refs:
+            for line in self._labels.notes.get(ref.name or "", ()):
+                if line not in self.notes:
+                    self.notes.append(line)
+                    print(f"loraeval: {line}", file=sys.stderr)
+        return refs
+
+    def _told(self, name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        from loraeval.render.base_model import base_prediction, locate_base
+        from loraeval.render.recorded import notes
+
+        base = locate_base(self.recipe.base_model, offline=True)
+        sha256 = self.store.file_sha256(base) if base.is_file() else None
+        return notes(name, metadata, self.recipe, base_prediction(base, chosen=True), sha256)
 
     def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
         texts = (prompt.text, prompt.negative or self.recipe.negative_prompt)

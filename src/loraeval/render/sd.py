@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from loraeval.render.economy import decode_limit, default_limit
 from loraeval.render.encode import Embedding, EmbeddingCache
 from loraeval.render.halves import share_halves
 from loraeval.render.lora_merge import Lora, WeightSwapper, read_lora
-from loraeval.render.pixels import Pending, decode, initial_noise, to_device, to_host
+from loraeval.render.pixels import Pending, decode, generator_of, initial_noise, to_device, to_host
 from loraeval.render.plan import Job, batches
 from loraeval.render.sd_load import load_pipeline, set_attention
 
@@ -70,6 +71,8 @@ class Engine:
         self.parts: tuple[Part, ...] = ()
         """What is compiled, from the next batch on."""
         self._gave_up = False
+        self.stop = threading.Event()
+        """Once set, ``run`` ends before the next step of denoising with ``Stopped``."""
         self.ready: set[Part] = set()
         """What was compiled already, and found to compute the same."""
         self.reader: Callable[[Path, str], Lora] = _read
@@ -183,11 +186,12 @@ class Engine:
         embedded = self.embed([*texts, *others], first.chunks, recipe.clip_skip)
         positive, negative = embedded[: len(filled)], embedded[len(filled) :]
         given = conditions(self.pipe, recipe, positive, negative)
-        noise = self.noise(recipe, [job.seed for job in filled], given.states.dtype)
+        draws = [generator_of(job.seed) for job in filled]
+        noise = self.noise(recipe, [job.seed for job in filled], given.states.dtype, draws)
         with self.kernels():
             shape = (*noise.shape, *given.states.shape)
             self._verify("unet", shape, lambda: first_step(self.pipe, recipe, noise, given))
-            latents = denoise(self.pipe, recipe, noise, given)
+            latents = denoise(self.pipe, recipe, noise, given, draws, self.stop.is_set)
             images = self.decode(latents)
         return to_host(batch, latents[: len(batch)], images[: len(batch)])
 
@@ -197,12 +201,19 @@ class Engine:
         self._verify("vae", latents.shape, lambda: decode(vae, latents, most, same=True))
         return decode(vae, latents, most, same="vae" in self.parts)
 
-    def noise(self, recipe: Recipe, seeds: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-        """Return the first noise of images [n, channels, height / cell, width / cell]."""
+    def noise(
+        self, recipe: Recipe, seeds: Sequence[int], dtype: torch.dtype,
+        draws: Sequence[torch.Generator] = (),
+    ) -> torch.Tensor:  # fmt: skip
+        """Return the first noise of images [n, channels, height / cell, width / cell], drawn from
+        ``draws`` where steps go on drawing.
+        """
         cell = self.pipe.vae_scale_factor
         size = (recipe.height // cell, recipe.width // cell)
         shape = (1, self.pipe.unet.config.in_channels, *size)
-        noise = torch.cat([initial_noise(seed, shape) for seed in seeds])
+        drawn = draws or [generator_of(seed) for seed in seeds]
+        pairs = zip(seeds, drawn, strict=True)
+        noise = torch.cat([initial_noise(seed, shape, one) for seed, one in pairs])
         return to_device(noise, self.device).to(dtype)
 
     def too_large(self, recipe: Recipe) -> RenderError:

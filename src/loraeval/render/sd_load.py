@@ -19,7 +19,8 @@ from loraeval.records import Recipe
 from loraeval.render.base_configs import write_configs
 from loraeval.render.base_model import locate_base
 from loraeval.render.base_safety import pickles_allowed
-from loraeval.render.recipe import SCHEDULERS
+from loraeval.render.other_vae import load_other_vae
+from loraeval.render.samplers import OPTIONS, SAMPLERS
 
 if TYPE_CHECKING:
     import torch
@@ -54,6 +55,9 @@ def load_pipeline(recipe: Recipe, device: torch.device) -> Any:
     if base.is_dir() and not pickles_allowed():
         options["use_safetensors"] = True  # else diffusers falls back to a pickle beside it
     try:
+        if recipe.vae is not None:
+            path = Path(recipe.vae).expanduser()
+            options["vae"] = load_other_vae(path, recipe.family, options["torch_dtype"])
         if base.is_dir():
             halves = list((base / "unet").glob("*.safetensors"))
             if halves and all(".fp16." in path.name for path in halves):
@@ -63,8 +67,9 @@ def load_pipeline(recipe: Recipe, device: torch.device) -> Any:
             with tempfile.TemporaryDirectory() as folder:
                 config = str(write_configs(Path(folder), recipe.family))
                 pipe = kind.from_single_file(str(base), config=config, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        raise RenderError(f"{base}: diffusers cannot load this base model ({error})") from error
+    except Exception as error:  # whatever a library raises while loading
+        raise _unloadable(base, error) from error
+    check_complete(base, pipe)
     pipe.scheduler = make_scheduler(recipe, pipe.scheduler)
     pipe.set_progress_bar_config(disable=True)
     for part in (rendering.denoiser, "vae", *rendering.encoders):
@@ -74,19 +79,40 @@ def load_pipeline(recipe: Recipe, device: torch.device) -> Any:
     return pipe.to(device)
 
 
+def check_complete(base: Path, pipe: Any) -> None:
+    """Raise ``RenderError`` where a part of ``pipe`` got no weights for some of its tensors."""
+    for part, module in pipe.components.items():
+        if not hasattr(module, "named_parameters"):
+            continue
+        empty = [name for name, tensor in module.named_parameters() if tensor.is_meta]
+        if empty:
+            raise RenderError(
+                f"{base}: this base model lacks {len(empty)} tensors of its {part}, {empty[0]} for "
+                "one; the file is pruned or damaged: take a whole one"
+            )
+
+
+def _unloadable(base: Path, error: Exception) -> RenderError:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return RenderError(f"{base}: diffusers cannot load this base model ({text[:400]})")
+
+
 def make_scheduler(recipe: Recipe, base: Any) -> Any:
     """Return the scheduler of a recipe, with the noise schedule of the base model's own one.
 
-    Raises ``RenderError`` for a base model whose own scheduler draws noise while it runs.
+    Raises ``RenderError`` for a base model whose own scheduler is none that is known here.
     """
     name = type(base).__name__ if recipe.scheduler == "base" else recipe.scheduler
-    if name not in SCHEDULERS:
+    if name not in OPTIONS:
         raise RenderError(
-            f"the base model's own scheduler is {name}, whose steps draw noise; "
-            f"set scheduler to one of {', '.join(SCHEDULERS)}"
+            f"the base model's own scheduler is {name}, which is not known here; "
+            f"set scheduler to one of {', '.join(SAMPLERS)}"
         )
     kind = type(base) if recipe.scheduler == "base" else getattr(import_diffusers(), name)
-    return kind.from_config(base.config, **dict(recipe.scheduler_options))
+    options = dict(recipe.scheduler_options)
+    if "clip_sample" in OPTIONS[name] and "clip_sample" not in base.config:
+        options.setdefault("clip_sample", False)  # latents know no bounds; diffusers' default does
+    return kind.from_config(base.config, **options)
 
 
 def set_attention(pipe: Any, attention: str) -> str:
