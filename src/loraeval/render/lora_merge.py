@@ -1,8 +1,9 @@
 """The LoRA of a checkpoint put into a pipeline's weights, in place, and taken out again.
 
 A weight becomes ``W + scale · alpha/rank · difference``, summed in float32 and rounded once to the
-weight's dtype; the difference is ``up @ down`` for a LoRA, and what ``adapters`` says for LyCORIS
-kinds. With DoRA it becomes ``W + scale · (rescaled - W)``, rescaled being DoRA's weight at scale 1.
+weight's dtype (``rests`` keeps what rounding takes where that is much); the difference is
+``up @ down`` for a LoRA, and what ``adapters`` says for LyCORIS kinds. With DoRA it becomes
+``W + scale · (rescaled - W)``, rescaled being DoRA's weight at scale 1.
 ``W`` is always the base model's own value, kept aside when a module is first touched, so nothing
 drifts: what stands in a module follows from the checkpoint alone, never from what was loaded
 before. The tensors stay where they are, so compiled code stays valid, no wrapper layer costs time
@@ -22,6 +23,7 @@ from loraeval.errors import CheckpointError
 from loraeval.outside.text import clean
 from loraeval.render.adapters import LoraModule, decompose, difference, rank_of
 from loraeval.render.lora_names import group_keys, match, module_names
+from loraeval.render.rests import LARGEST, Rests, split
 
 if TYPE_CHECKING:
     import torch
@@ -99,10 +101,12 @@ class WeightSwapper:
         import torch
 
         self._weights: dict[Place, torch.Tensor] = {}
+        self._layers: dict[Place, torch.nn.Module] = {}
         for component, root in components.items():
             for path, module in root.named_modules():
                 if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):
                     self._weights[component, path] = module.weight
+                    self._layers[component, path] = module
         paths: dict[str, list[str]] = {component: [] for component in components}
         for component, path in self._weights:
             paths[component].append(path)
@@ -110,6 +114,9 @@ class WeightSwapper:
         self._keep_on = keep_on
         self._base: dict[Place, torch.Tensor] = {}
         self._touched: set[Place] = set()
+        self.rests = Rests()
+        """What rounding takes from layers of the current LoRA, where that is much."""
+        self._errors: dict[tuple[str, float], float] = {}
         self.applied = 0
         """Number of modules that the current LoRA changed."""
 
@@ -135,6 +142,32 @@ class WeightSwapper:
                 )
         return placed
 
+    def rounding_error(self, lora: Lora, scale: float) -> float:
+        """Return the length of what rounding takes from the differences that ``lora`` makes at
+        ``scale``, over the length of the differences; 0 in float32. Computed once a LoRA.
+        """
+        import torch
+
+        key = (lora.sha256 or str(lora.path), scale)
+        if key in self._errors:
+            return self._errors[key]
+        placed = self.place(lora)
+        taken, whole = [], []
+        with torch.no_grad():
+            for place, module in placed.items():
+                weight = self._weights[place]
+                if weight.dtype == torch.float32:
+                    continue
+                base = self._base.get(place, weight).to(weight.device)
+                merged = _merged(lora, module, scale, base)
+                taken.append((merged - merged.to(weight.dtype).float()).square().sum())
+                whole.append((merged - base.float()).square().sum())
+        found = 0.0
+        if whole and (length := float(torch.stack(whole).sum())) > 0:
+            found = (float(torch.stack(taken).sum()) / length) ** 0.5
+        self._errors[key] = found
+        return found
+
     def apply(self, lora: Lora | None, scale: float = 1.0) -> None:
         """Make the weights those of ``lora`` at ``scale``; None, or scale 0, is the base model.
 
@@ -144,9 +177,11 @@ class WeightSwapper:
 
         placed = {} if lora is None or scale == 0 else self.place(lora)
         self.applied = 0
+        exact = bool(placed) and lora is not None and self.rounding_error(lora, scale) > LARGEST
         with torch.no_grad():
             for place in self._touched - placed.keys():
                 self._weights[place].copy_(self._base[place])
+                self.rests.drop(self._layers[place])
             self._touched &= placed.keys()
             for place, module in placed.items():
                 assert lora is not None
@@ -155,7 +190,14 @@ class WeightSwapper:
                     base = weight.detach().clone(memory_format=torch.preserve_format)
                     self._base[place] = base if self._keep_on is None else base.to(self._keep_on)
                 self._touched.add(place)
-                weight.copy_(_merged(lora, module, scale, self._base[place].to(weight.device)))
+                merged = _merged(lora, module, scale, self._base[place].to(weight.device))
+                if exact:
+                    rounded, rest = split(merged, weight.dtype)
+                    weight.copy_(rounded)
+                    self.rests.set(self._layers[place], rest)
+                else:
+                    weight.copy_(merged)
+                    self.rests.drop(self._layers[place])
         self.applied = len(placed)
 
 

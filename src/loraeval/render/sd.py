@@ -97,7 +97,11 @@ class Engine:
         """Return how many modules of ``lora`` the base model takes; all, or it raises
         ``CheckpointError``.
         """
-        return len(self._swapper.place(lora))
+        placed = len(self._swapper.place(lora))
+        if self.recipe.dtype != "float32" and self.recipe.lora_scale:
+            # Here, where nothing waits for the device yet.
+            self._swapper.rounding_error(lora, self.recipe.lora_scale)
+        return placed
 
     def use(self, path: Path | None, sha256: str, scale: float) -> None:
         """Put the LoRA at ``path`` into the weights at ``scale``; nothing to do if it is there.
@@ -110,6 +114,9 @@ class Engine:
         lora = None if path is None or scale == 0 else self.reader(path, sha256)
         before, self._weights, self._text = self._text, None, None
         self._swapper.apply(lora, scale)
+        if self._swapper.rests.changed:
+            self._swapper.rests.changed = False
+            self._compile_anew()
         text = wanted if lora is not None and lora.trains_text else ("base", 0.0)
         if text != before:
             self._embeddings.drop(lambda key: key[0][0] != "base")
@@ -245,6 +252,19 @@ class Engine:
             if part not in self.parts and not self._gave_up:
                 compile_module(self._module(part), self.recipe.family)
                 self.parts = (*self.parts, part)
+
+    def _compile_anew(self) -> None:
+        """Compile what is compiled once more: compiled code does not see that layers gained or lost
+        a rest.
+        """
+        parts, self.parts = self.parts, ()
+        if parts:
+            for part in parts:
+                decompile(self._module(part))
+            torch.compiler.reset()
+            self._verified.clear()
+            self._sizes.clear()
+            self.compile(parts)
 
     def _module(self, part: Part) -> Any:
         return self.pipe.unet if part == "unet" else self.pipe.vae.decoder
