@@ -2,56 +2,59 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from loraeval.checkpoints.file_names import place_of
 from loraeval.errors import ImageError, InputError, PromptError
+from loraeval.images.png_text import PngText
 from loraeval.outside.text import clean, read_text
-from loraeval.prompts.building import build_prompt
 from loraeval.prompts.kohya_folder import (
     IMAGE_SUFFIXES,
-    caption_of_image,
     check_inside,
     image_entries,
     listing,
 )
-from loraeval.prompts.sample_lines import parse_sample_lines, sample_id
-from loraeval.records import Prompt, PromptSet, Render
+from loraeval.prompts.sample_lines import parse_sample_lines
+from loraeval.records import PromptSet, Render
+from loraeval.sources.generation import Generation, generation_of
+from loraeval.sources.image_prompts import Known, of_number, prompt_of
 from loraeval.sources.manifest import read_renders
-from loraeval.sources.problems import NOWHERE, file_problem, nameless, shown_name
+from loraeval.sources.problems import NOWHERE, file_problem, shown_name
+from loraeval.sources.sample_names import (
+    SampleName,
+    is_prompt_folder,
+    is_sheet_name,
+    is_sheet_size,
+    prompt_number,
+    sample_name,
+)
 
 _MANIFEST_SUFFIXES = (".jsonl", ".ndjson")
 _MANIFEST_NAME = "renders.jsonl"
 _SAMPLE_PROMPTS = "prompt.txt"
 _MAX_DEPTH = 4
 
-# [NAME_]e000003_00_20250101123456[_42] by epoch, [NAME_]000500_00_20250101123456[_42] by step;
-# sd-scripts before 2024 wrote the time first.
-_SAMPLE = re.compile(
-    r"(?:(?P<name>.{1,200})_)?(?:e(?P<epoch>[0-9]{6})|(?P<step>[0-9]{6,9}))_(?P<index>[0-9]{2,4})"
-    r"_[0-9]{14}(?:_(?P<seed>[0-9]{1,19}))?",
-)
-_SAMPLE_OLD = re.compile(
-    r"(?:(?P<name>.{1,200})_)?[0-9]{14}_(?:e(?P<epoch>[0-9]{6})|(?P<step>[0-9]{6,9}))"
-    r"_(?P<index>[0-9]{2,4})(?:_(?P<seed>[0-9]{1,19}))?",
-)
-_EPOCH_FOLDER = re.compile(r"(?:epoch|ep|e)[-_ ]?([0-9]{1,6})", re.IGNORECASE)
-_SEED_TAIL = re.compile(r"[-_](?:seed|s)?[-_]?([0-9]{1,19})", re.IGNORECASE)
+
+class Renders(list[Render]):
+    """Renders in order, with a line on each image that was left out."""
+
+    left_out: tuple[str, ...] = ()
 
 
 def find_renders(source: Path, prompts: PromptSet | None = None) -> list[Render]:
-    """Return the images of ``source`` as renders, in a stable order, none of them opened.
+    """Return the images of ``source`` as renders, in a stable order, none of them decoded.
 
     ``source`` is a renders manifest (JSON Lines), one image, or a folder: of a trainer's sample
-    images (``NAME_e000003_00_20250101123456_42.png``: a series by epoch, or by step in the
-    checkpoint's name; the number after the epoch picks the prompt of ``prompts``, or of the
-    ``prompt.txt`` beside them), of images with caption files, or of plain images. Without images
-    of its own, a folder's subfolders are searched, and those named like ``epoch07`` give the
-    epoch. ``prompts`` gives the prompts by id: a manifest's ``prompt_id``, else the file's name
-    with or without a seed behind it. An image of unknown prompt gets one with empty text, so that
-    what needs a prompt is unscored. ``Render.name`` is relative to the source, with ``/``.
+    images (``sample_names``: epoch or step, and the number that picks the prompt of ``prompts``,
+    or of the ``prompt.txt`` beside them), of images that A1111 or ComfyUI made (prompt, seed and
+    LoRA stand in the PNG), of images with caption files, or of plain images. Without images of its
+    own, a folder's subfolders are searched, and those named like ``epoch07`` or ``checkpoint-500``
+    give the epoch or step. Sheets of many pictures are left out (``Renders.left_out`` tells).
+    ``prompts`` gives the prompts by id: a manifest's ``prompt_id``, else the file's name with or
+    without a seed behind it. An image of unknown prompt gets one with empty text, so that what
+    needs a prompt is unscored. ``Render.name`` is relative to the source, with ``/``.
 
     Raises ``InputError`` (one sentence, with file and line for a manifest) where the source is
     missing, empty, not an image, or leads out of its folder.
@@ -70,23 +73,17 @@ def find_renders(source: Path, prompts: PromptSet | None = None) -> list[Render]
     if source.suffix.lower() in _MANIFEST_SUFFIXES:
         return read_renders(source, prompts)
     if source.suffix.lower() in IMAGE_SUFFIXES:
-        return [_plain(source, source.parent, _Known(prompts))]
+        made = None
+        if (
+            source.suffix.lower() == ".png"
+            and file_problem(source, source.parent.resolve()) is None
+        ):
+            made = generation_of(source)[0]
+        return [_plain(source, source.parent, Known(prompts), made)]
     raise ImageError(
         f"{clean(source)}: not an image by its ending and no renders manifest (.jsonl); "
         f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """The prompts that images may stand for, or why they cannot be read."""
-
-    prompts: PromptSet | None = None
-    problem: str | None = None
-
-    @property
-    def by_id(self) -> dict[str, Prompt]:
-        return self.prompts.by_id() if self.prompts else {}
 
 
 def _of_folder(folder: Path, prompts: PromptSet | None) -> list[Render]:
@@ -103,18 +100,32 @@ def _of_folder(folder: Path, prompts: PromptSet | None) -> list[Render]:
         raise ImageError(
             f"{clean(folder)}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), found none"
         )
-    samples = {image: match for image in images if (match := _sample_match(image.stem))}
-    known = _Known(prompts)
+    made = {
+        image: generation_of(image)
+        for image in images
+        if image.suffix.lower() == ".png" and file_problem(image, root) is None
+    }
+    sheets = [image for image in images if _is_sheet(image, *made.get(image, (None, None)))]
+    images = [image for image in images if image not in set(sheets)]
+    if not images:
+        raise ImageError(
+            f"{clean(folder)}: only sheets of many pictures ({sheets[0].name}, for one)"
+        )
+    samples = {image: found for image in images if (found := sample_name(image.stem))}
+    known = Known(prompts)
     of_samples = known if prompts or not samples else _sample_prompts(folder)
-    renders = [
+    renders = Renders(
         _checked(
             _sample(image, folder, samples[image], of_samples)
             if image in samples
-            else _plain(image, folder, known),
+            else _plain(image, folder, known, made.get(image, (None, None))[0]),
             root,
         )
         for image in images
-    ]
+    )
+    if sheets:
+        shown = clean(sheets[0].relative_to(folder).as_posix())
+        renders.left_out = (f"{len(sheets)} sheets of many pictures are left out (first: {shown})",)
     if all(render.problem for render in renders):
         more = f" ({len(renders)} images of this folder are like that)" if renders[1:] else ""
         first = renders[0]
@@ -146,26 +157,33 @@ def _checked(render: Render, root: Path) -> Render:
     return replace(render, name=name, image=NOWHERE, problem=problem)
 
 
-def _sample_match(stem: str) -> re.Match[str] | None:
-    return _SAMPLE.fullmatch(stem) or _SAMPLE_OLD.fullmatch(stem)
+def _is_sheet(image: Path, made: Generation | None, found: PngText | None) -> bool:
+    if is_sheet_name(image.stem, image.parent.name):
+        return True
+    if made is None or found is None or made.width is None or made.height is None or made.enlarged:
+        return False
+    return is_sheet_size((found.width, found.height), (made.width, made.height))
 
 
-def _sample_prompts(folder: Path) -> _Known:
+def _sample_prompts(folder: Path) -> Known:
     path = folder / _SAMPLE_PROMPTS
     if not path.is_symlink() and not path.exists():
-        return _Known()
+        return Known()
     try:
         check_inside(path, folder, PromptError)
-        return _Known(parse_sample_lines(read_text(path, PromptError), "sample", clean(path)))
+        return Known(parse_sample_lines(read_text(path, PromptError), "sample", clean(path)))
     except PromptError as error:
-        return _Known(problem=str(error))
+        return Known(problem=str(error))
 
 
-def _sample(image: Path, root: Path, match: re.Match[str], known: _Known) -> Render:
-    index, epoch, step = int(match["index"]), match["epoch"], match["step"]
-    name = clean(match["name"] or root.resolve().name or "sample")
+def _sample(image: Path, root: Path, found: SampleName, known: Known) -> Render:
+    parts = PurePosixPath(image.relative_to(root).as_posix()).parts[:-1]
+    folder = parts[-1] if parts else ""
+    index = found.index if found.index is not None else prompt_number("", folder)
+    homes = [part for part in parts if not is_prompt_folder(part)]
+    name = clean(found.run or (homes[-1] if homes else "") or root.resolve().name or "sample")
     prompts = known.prompts.prompts if known.prompts else ()
-    if known.prompts is not None and index >= len(prompts):
+    if known.prompts is not None and index is not None and index >= len(prompts):
         raise InputError(
             f"{clean(image)}: the trainer's prompt number {index}, but the prompt set "
             f"{clean(known.prompts.name)} has {len(prompts)}; give the set that was sampled"
@@ -174,48 +192,47 @@ def _sample(image: Path, root: Path, match: re.Match[str], known: _Known) -> Ren
         image=image,
         name=image.relative_to(root).as_posix(),
         run=name,
-        prompt=prompts[index] if prompts else nameless(clean(image), sample_id(index)),
-        checkpoint=f"{name}-{epoch}" if epoch else f"{name}-step{int(step):08d}",
-        epoch=int(epoch) if epoch else None,
-        seed=int(match["seed"]) if match["seed"] else None,
+        prompt=of_number(image, prompts, index, folder, found.label),
+        checkpoint=f"{name}-{found.epoch:06d}"
+        if found.step is None
+        else f"{name}-step{found.step:08d}",
+        epoch=found.epoch,
+        step=found.step,
+        seed=found.seed,
         prompt_problem=known.problem,
     )
 
 
-def _plain(image: Path, root: Path, known: _Known) -> Render:
+def _plain(image: Path, root: Path, known: Known, made: Generation | None = None) -> Render:
     name = image.relative_to(root).as_posix()
     folders = (*root.resolve().parts[-2:], *PurePosixPath(name).parts[:-1])
-    epochs = [found for part in folders if (found := _EPOCH_FOLDER.fullmatch(part))]
-    runs = [part for part in folders[2:] if not _EPOCH_FOLDER.fullmatch(part)]
-    homes = [part for part in folders[:2] if not _EPOCH_FOLDER.fullmatch(part)]
-    prompt, seed, problem = _prompt_of(image, root, known.by_id)
+    places = [(part, place_of(part)) for part in folders]
+    told = [place for _, place in places if place is not None]
+    place = told[-1] if told else None
+    runs = [part for part, found in places[2:] if found is None and not is_prompt_folder(part)]
+    homes = [part for part, found in places[:2] if found is None]
+    run = "/".join(runs) or (place.run if place is not None else "")
+    run = run or (homes[-1] if homes else "images")
+    checkpoint = None
+    lora = made.lora if made is not None else None
+    if lora is not None:
+        checkpoint, found = lora
+        if found is not None:
+            run, place = found.run or run, found
+        else:
+            run = checkpoint
+    prompt, seed, problem = prompt_of(image, root, known, made, numbered=place is not None)
     return Render(
         image=image,
         name=name,
-        run=clean("/".join(runs) or (homes[-1] if homes else "images")),
+        run=clean(run),
         prompt=prompt,
-        epoch=int(epochs[-1][1]) if epochs else None,
+        checkpoint=clean(checkpoint) if checkpoint else None,
+        epoch=place.epoch if place is not None else None,
+        step=place.step if place is not None else None,
         seed=seed,
+        width=made.width if made is not None else None,
+        height=made.height if made is not None else None,
+        strength=made.loras[0][1] if made is not None and len(made.loras) == 1 else None,
         prompt_problem=problem,
     )
-
-
-def _prompt_of(
-    image: Path, root: Path, known: dict[str, Prompt]
-) -> tuple[Prompt, int | None, str | None]:
-    """Return the prompt of an image by its name in ``known``, else by its caption, else one
-    without text; the seed that its name tells; and what keeps its caption from being read.
-    """
-    if image.stem in known:
-        return known[image.stem], None, None
-    for match in _SEED_TAIL.finditer(image.stem):
-        if match.end() == len(image.stem) and image.stem[: match.start()] in known:
-            return known[image.stem[: match.start()]], int(match[1]), None
-    prompt = nameless(clean(image), image.stem)
-    try:
-        caption = caption_of_image(image, root, PromptError)
-        if caption:
-            prompt = build_prompt(clean(image), prompt_id=prompt.id, text=caption)
-    except PromptError as error:
-        return prompt, None, str(error)
-    return prompt, None, None

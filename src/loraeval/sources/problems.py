@@ -75,7 +75,7 @@ def problem_words(renders: Sequence[Render]) -> list[str]:
     """
     images = [r for r in renders if r.problem is not None]
     captions = [r for r in renders if r.prompt_problem is not None]
-    words = []
+    words = list(getattr(renders, "left_out", ()))
     if images:
         words.append(
             f"{len(images)} of {len(renders)} images are not read and stay unscored (first: "
