@@ -29,8 +29,9 @@ def gate_setup(request: Request, baseline: Baseline, *, quiet: bool) -> GateSetu
         from loraeval.sources import find_renders, problem_words
 
         known = choose_prompts(request, baseline) if request.prompts else None
-        found = tuple(find_renders(request.path(request.renders), known))
-        for words in problem_words(found):
+        listed = find_renders(request.path(request.renders), known)
+        found = tuple(listed)
+        for words in problem_words(listed):
             say(words, quiet)
         panel = build_panel(choice, baseline, quiet=quiet)
         return GateSetup(baseline, panel, options, found=found)
