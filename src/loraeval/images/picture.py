@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from loraeval.errors import ImageError
 from loraeval.images.cells import Cells, cells_of
@@ -78,3 +80,28 @@ def picture_from_array(rgb: npt.NDArray[np.uint8], name: str) -> Picture:
             f"{name}: expected sRGB pixels as uint8 (H, W, 3), found {rgb.dtype} {rgb.shape}"
         )
     return Picture(rgb, name, ImageFacts("array", "RGB", 8, False, 0.0, "none"))
+
+
+LONGEST = 4
+"""A side more than this many times the other is looked at about its centre only."""
+
+MANY_PIXELS = 4 << 20
+"""A picture with more pixels is averaged down by a whole factor before a network sees it."""
+
+
+def bounded(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return a picture (H, W, 3) that costs a network no more than an ordinary one.
+
+    The middle part of a strip, ``LONGEST`` times as long as wide; averaged down where that still
+    has more than ``MANY_PIXELS``. Any other picture comes back as it is.
+    """
+    height, width = rgb.shape[:2]
+    most = LONGEST * min(height, width)
+    if max(height, width) > most:
+        tall, wide = min(height, most), min(width, most)
+        top, left = (height - tall) // 2, (width - wide) // 2
+        rgb = rgb[top : top + tall, left : left + wide]
+    if rgb.shape[0] * rgb.shape[1] > MANY_PIXELS:
+        factor = math.ceil(math.sqrt(rgb.shape[0] * rgb.shape[1] / MANY_PIXELS))
+        rgb = np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).reduce(factor))
+    return rgb

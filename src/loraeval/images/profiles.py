@@ -53,7 +53,7 @@ def edge_profiles(rgb: npt.NDArray[np.uint8]) -> tuple[Profile, Profile]:
     wide, tall = max(1, round(width / BANDS)), max(1, round(height / BANDS))
     along_x = np.asarray(picture.reduce((1, tall))).transpose(2, 0, 1)
     along_y = np.asarray(picture.reduce((wide, 1))).transpose(2, 1, 0)
-    soft = _soft(along_x), _soft(along_y)
+    soft = _soft(np.ascontiguousarray(along_x)), _soft(np.ascontiguousarray(along_y))
     return np.maximum(hard[0], soft[0]), np.maximum(hard[1], soft[1])
 
 
@@ -61,11 +61,12 @@ _CHUNK = 64
 
 
 def _coarse(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return how far two arrays differ beyond ``COARSE``, and the whole where they do."""
+    """Return how far two arrays (rows, values) differ beyond ``COARSE``."""
     larger: npt.NDArray[np.uint8] = np.maximum(first, second)
     np.subtract(larger, np.minimum(first, second), out=larger)
-    np.maximum(larger, COARSE, out=larger)
-    np.subtract(larger, COARSE, out=larger)
+    least = np.full((1, larger.shape[1]), COARSE, np.uint8)  # a row is fast where a scalar is not
+    np.maximum(larger, least, out=larger)
+    np.subtract(larger, least, out=larger)
     return larger
 
 

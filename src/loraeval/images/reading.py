@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from loraeval.errors import ImageError
 
@@ -62,8 +62,10 @@ class ImageFacts:
     """What the file was before it became sRGB bytes.
 
     ``mode`` is Pillow's name of the pixel layout in the file, ``bits`` the bits per channel,
-    ``see_through`` the share of pixels that were not fully opaque (they are laid on white),
-    ``profile`` the embedded colour profile: ``none``, ``sRGB``, ``converted`` or ``unreadable``.
+    ``see_through`` the share of pixels that were not fully opaque (they are laid on white, on grey
+    where what is opaque is nearly white), ``clear_border`` the share of the outermost pixels that
+    are at least half see-through, ``profile`` the embedded colour profile: ``none``, ``sRGB``,
+    ``converted`` or ``unreadable``. ``turned``: the EXIF orientation was followed.
     """
 
     format: str
@@ -72,6 +74,13 @@ class ImageFacts:
     has_alpha: bool
     see_through: float
     profile: str
+    clear_border: float = 0.0
+    turned: bool = False
+
+    @property
+    def transparent_background(self) -> bool:
+        """Whether the picture is a cut-out: most of its border is see-through."""
+        return self.clear_border > 0.5
 
     def as_dict(self) -> dict[str, Any]:
         """Return the facts as plain Python for ``Score.details``."""
@@ -126,6 +135,10 @@ def _decode(data: bytes, extension: str, called: str) -> tuple[npt.NDArray[np.ui
             return _to_srgb(image, _bits(image, data))
     except ImageError:
         raise
+    except MemoryError as error:
+        raise UnreadableImageError(
+            "out of memory", f"{called}: not enough memory is free to decode it; scale it down"
+        ) from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError("huge dimensions", f"{called}: {error}") from error
     except UnidentifiedImageError as error:
@@ -182,18 +195,58 @@ def _to_srgb(image: Image.Image, bits: int) -> tuple[npt.NDArray[np.uint8], Imag
     mode, kind = image.mode, str(image.format)
     has_alpha = "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info
     image, profile = _apply_profile(image)
+    image, turned = _upright(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         rgb = _deep_grey(image)
-        return rgb, ImageFacts(kind, mode, bits, has_alpha, 0.0, profile)
+        return rgb, ImageFacts(kind, mode, bits, has_alpha, 0.0, profile, turned=turned)
     if not has_alpha:
-        rgb = np.array(image.convert("RGB"))
-        return rgb, ImageFacts(kind, mode, bits, False, 0.0, profile)
+        rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        return rgb, ImageFacts(kind, mode, bits, False, 0.0, profile, turned=turned)
     straight = image.convert("RGBA")
-    see_through = float(np.mean(np.asarray(straight.getchannel("A")) < 255))
+    alpha = np.asarray(straight.getchannel("A"))
+    see_through = float(np.mean(alpha < 255))
+    clear = _border(alpha) < 128
     if see_through:
-        straight = Image.alpha_composite(Image.new("RGBA", straight.size, "white"), straight)
-    rgb = np.array(straight.convert("RGB"))
-    return rgb, ImageFacts(kind, mode, bits, True, see_through, profile)
+        backdrop = Image.new("RGBA", straight.size, _backdrop(straight, alpha))
+        straight = Image.alpha_composite(backdrop, straight)
+    rgb = np.asarray(straight.convert("RGB"))
+    return rgb, ImageFacts(
+        kind, mode, bits, True, see_through, profile, round(float(clear.mean()), 4), turned
+    )
+
+
+ORIENTATION = 274
+"""EXIF tag that says how the camera was held."""
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Return the image as its EXIF orientation wants it shown, and whether that moved it."""
+    if "exif" not in image.info and image.format != "TIFF":
+        return image, False
+    try:
+        if image.getexif().get(ORIENTATION, 1) == 1:
+            return image, False
+        return ImageOps.exif_transpose(image), True
+    except (OSError, ValueError, SyntaxError, struct.error):  # EXIF of no known form
+        return image, False
+
+
+def _border(plane: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the outermost pixels of (H, W) in one row."""
+    return np.concatenate([plane[0], plane[-1], plane[1:-1, 0], plane[1:-1, -1]])
+
+
+NEARLY_WHITE = 232
+"""A channel from which a pixel does not stand out from white."""
+
+
+def _backdrop(image: Image.Image, alpha: npt.NDArray[np.uint8]) -> str:
+    """Return the colour that see-through parts are laid on: white, or grey under white art."""
+    opaque = alpha >= 128
+    if not opaque.any():
+        return "white"
+    smallest = np.asarray(image.convert("RGB")).min(axis=2)
+    return "grey" if float(np.mean(smallest[opaque] >= NEARLY_WHITE)) > 0.5 else "white"
 
 
 def _deep_grey(image: Image.Image) -> npt.NDArray[np.uint8]:

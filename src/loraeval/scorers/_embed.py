@@ -22,6 +22,7 @@ import torch  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from loraeval.errors import InputError, UsageError  # noqa: E402
+from loraeval.images.picture import bounded  # noqa: E402
 from loraeval.scorers.encoder_folder import read_clip_config  # noqa: E402
 from loraeval.scorers.encoders import (  # noqa: E402
     CLIP_CONFIG,
@@ -130,7 +131,9 @@ def to_input(image: npt.NDArray[np.uint8], side: int) -> torch.Tensor:
     A picture with a shorter side under ``side`` is enlarged by the smallest whole factor that
     gives it twice ``side``: a 24×24 sprite keeps hard cell edges and meets the same filter as
     its 512-pixel render. Then an antialiased cubic resize of the shorter side, centre crop.
+    What a centre crop drops anyhow is dropped first (``bounded``).
     """
+    image = bounded(image)
     height, width = image.shape[:2]
     tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
     if min(height, width) < side:

@@ -94,14 +94,11 @@ def _border_run(dead: npt.NDArray[np.bool_]) -> int:
 
 
 def file_faults(picture: Picture, size: tuple[int, int] | None) -> list[Fault]:
-    """Return the faults of the file: wrong size, see-through, CMYK, 16 bits."""
+    """Return the faults of the file: wrong size, CMYK, 16 bits; see-through parts are none."""
     facts, faults = picture.facts, []
     if size is not None and (picture.width, picture.height) != size:
         seen = f"{picture.width}x{picture.height} pixels instead of {size[0]}x{size[1]}"
         faults.append(Fault("wrong size", 0.5, seen))
-    if facts.see_through > 0:
-        seen = f"{facts.see_through:.1%} of the pixels see-through, laid on white"
-        faults.append(Fault("see-through", 1 - facts.see_through, seen))
     if facts.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         faults.append(Fault(facts.mode, 0.8, "not an RGB image; converted"))
     if facts.bits > 8:
@@ -119,7 +116,7 @@ class HealthScorer:
     """
 
     name = "health"
-    metrics: Sequence[Metric] = (Metric("health", "1"),)
+    metrics: Sequence[Metric] = (Metric("health", "2"),)
 
     def score(self, picture: Picture, context: ScoreContext) -> list[Score]:
         """Return the health of the picture; never unscored."""
@@ -128,6 +125,7 @@ class HealthScorer:
         details: dict[str, Any] = {
             "faults": [fault.name for fault in found],
             "seen": {fault.name: fault.seen for fault in found},
+            "background": "transparent" if picture.facts.transparent_background else "opaque",
             "file": picture.facts.as_dict(),
         }
         return [Score("health", value, details=details)]

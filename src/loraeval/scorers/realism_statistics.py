@@ -47,6 +47,10 @@ EDGE = 15.0
 WEAK = (1.5, 8.0)
 """A gradient over 2 pixels that is seen as shading or texture, not as an edge."""
 
+MAX_SIDE = 1024
+"""Pixels a side at ``PIXELS_A_CELL`` that are measured, about the centre: a strip of 8×16384
+pixels is no larger a task than a square. A square of up to 128 cells is seen whole."""
+
 FLAT_PICTURE = 0.05
 """Mean gradient below which a picture shows nothing to judge."""
 
@@ -112,10 +116,12 @@ def at_cell_scale(rgb: npt.NDArray[np.uint8], cells: int) -> npt.NDArray[np.uint
     """Return the picture with ``PIXELS_A_CELL`` pixels a cell along its shorter side.
 
     Averaged down; smoothly enlarged, but a picture of at most 2 pixels a cell by whole pixels.
+    At most ``MAX_SIDE`` pixels of each side are made, those about the centre.
     """
     side = cells * PIXELS_A_CELL
+    rgb, side = _about_the_centre(rgb, side)
     height, width = rgb.shape[:2]
-    if min(height, width) <= 2 * cells:
+    if 4 * min(height, width) <= side:
         factor = -(-4 * side // min(height, width))
         rgb = rgb.repeat(factor, axis=0).repeat(factor, axis=1)
         height, width = rgb.shape[:2]
@@ -123,6 +129,25 @@ def at_cell_scale(rgb: npt.NDArray[np.uint8], cells: int) -> npt.NDArray[np.uint
     size = (max(side, round(width * scale)), max(side, round(height * scale)))
     method = Image.Resampling.BOX if scale <= 1 else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).resize(size, method))
+
+
+def _about_the_centre(
+    rgb: npt.NDArray[np.uint8], side: int
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """Return what is measured of a picture whose shorter side becomes ``side``, and its side."""
+    height, width = rgb.shape[:2]
+    shorter = min(height, width)
+    most = max(MIN_CROP, MAX_SIDE * shorter // side)
+    if max(height, width) <= most:
+        return rgb, side
+    tall, wide = min(height, most), min(width, most)
+    top, left = (height - tall) // 2, (width - wide) // 2
+    part = rgb[top : top + tall, left : left + wide]
+    return part, min(MAX_SIDE, max(1, round(side * min(tall, wide) / shorter)))
+
+
+MIN_CROP = 8
+"""Fewest pixels a side that are measured; they may then have less than ``PIXELS_A_CELL`` a cell."""
 
 
 def _range(plane: Float) -> Float:

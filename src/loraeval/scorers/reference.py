@@ -24,7 +24,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from loraeval.errors import BaselineError, ImageError, InputError, StaleError
-from loraeval.images.picture import open_picture, picture_from_array
+from loraeval.images.picture import bounded, open_picture, picture_from_array
 from loraeval.images.reading import IMAGE_EXTENSIONS
 from loraeval.outside import json as strict_json
 from loraeval.outside.text import clean, read_text
@@ -255,6 +255,7 @@ def coarse_image(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     copies degraded by blur, noise and JPEG (benchmarks/style.py): at 64 and 48 pixels some of
     them still pass for new pictures, at 32 none, at 24 many.
     """
+    rgb = bounded(rgb)
     height, width = rgb.shape[:2]
     if min(height, width) < COARSE_SIDE:
         factor = -(-8 * COARSE_SIDE // min(height, width))
