@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 import _style_cases as cases
+from loraeval.scorers.copies import thumbnail
 from loraeval.scorers.encoders import OFFLINE_ENCODER, load_encoder
 from loraeval.scorers.realism import realism_model
 from loraeval.scorers.realism_statistics import realism_statistics
-from loraeval.scorers.reference import ReferenceSet, coarse_image
+from loraeval.scorers.reference import ReferenceSet
 from loraeval.scorers.sets import set_scores
 
 HERE = Path(__file__).parent
@@ -59,9 +60,7 @@ def measure(folder: Path) -> dict[str, Any]:
         return view.calibrated(view.similarity(encoder.embed_images(pictures)))
 
     def novelty(pictures: list[np.ndarray], against: ReferenceSet = reference) -> np.ndarray:
-        coarse = encoder.embed_images([coarse_image(picture) for picture in pictures])
-        nearest = 1 - against.coarse.cosines(coarse).max(axis=1)
-        return np.clip(nearest / against.coarse.near, 0, 1)
+        return 1 - np.array([against.copies.match(thumbnail(p)).copy for p in pictures])
 
     groups: dict[str, list[int]] = defaultdict(list)
     for index, (run, _, _) in enumerate(rendered):
@@ -91,7 +90,6 @@ def measure(folder: Path) -> dict[str, Any]:
     copies = novelty([cases.as_rendered(p) for _, p in trained[::2]], half)
     fresh = novelty([cases.as_rendered(p) for p in others], half)
     features = encoder.embed_images(pictures)
-    coarse = encoder.embed_images([coarse_image(picture) for picture in pictures])
     return {
         "encoder": encoder.id,
         "series": series,
@@ -119,7 +117,10 @@ def measure(folder: Path) -> dict[str, Any]:
             "unseen": np.quantile(fresh, [0.05, 0.5, 0.95]).tolist(),
         },
         "sets": {
-            run: {s.metric: s.value for s in set_scores(features[at], reference, coarse=coarse[at])}
+            run: {
+                s.metric: s.value
+                for s in set_scores(features[at], reference, copies=1 - of_novelty[at])
+            }
             for run, at in sorted(groups.items())
             if len(at) >= 4
         },

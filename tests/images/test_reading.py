@@ -153,3 +153,31 @@ def test_no_bytes_do_more_than_raise_image_error(tmp_path: Path, data: st.DataOb
         return
     assert rgb.dtype == np.uint8
     assert rgb.shape[2] == 3
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_the_exif_orientation_is_followed(tmp_path: Path, suffix: str) -> None:
+    upright = np.zeros((24, 40, 3), np.uint8)
+    upright[:, :20] = (200, 30, 30)
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned a quarter clockwise
+    held = Image.fromarray(np.rot90(upright).copy())
+    held.save(tmp_path / f"turned{suffix}", exif=exif, quality=95)
+    rgb, facts = read_image(tmp_path / f"turned{suffix}")
+    assert rgb.shape == upright.shape
+    assert facts.turned or suffix == ".tif"  # Pillow turns TIFF itself
+    assert np.abs(rgb[:, :14].astype(int) - (200, 30, 30)).max() < 12
+
+
+def test_memory_that_runs_out_while_decoding_is_one_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "a.png")
+
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("loraeval.images.reading._to_srgb", short)
+    with pytest.raises(UnreadableImageError, match="not enough memory") as caught:
+        read_image(tmp_path / "a.png")
+    assert caught.value.defect == "out of memory"

@@ -71,15 +71,46 @@ def test_wrong_size() -> None:
 
 def test_faults_of_the_file(tmp_path: Path) -> None:
     art = Image.fromarray(render_pixel_art(scene(2), 96))
-    clear = art.copy()
-    clear.putalpha(100)
-    clear.save(tmp_path / "alpha.png")
     art.convert("CMYK").save(tmp_path / "cmyk.jpg")
     grey = np.asarray(art.convert("L")).astype(np.uint16) * 257
     Image.fromarray(grey).save(tmp_path / "deep.png")
     opaque = art.convert("RGBA")
     opaque.save(tmp_path / "opaque.png")
-    assert _judge(open_picture(tmp_path / "alpha.png"))[1] == ["see-through"]
     assert _judge(open_picture(tmp_path / "cmyk.jpg"))[1] == ["CMYK"]
     assert _judge(open_picture(tmp_path / "deep.png"))[1] == ["16-bit"]
     assert _judge(open_picture(tmp_path / "opaque.png")) == (1.0, [])
+
+
+def _sprite() -> np.ndarray:
+    """A ball of 16x16 cells at 128 pixels, RGBA, nothing around it."""
+    away = np.hypot(*(np.mgrid[:16, :16] - 7.5))
+    cells = np.zeros((16, 16, 4), np.uint8)
+    cells[away < 6] = (200, 40, 40, 255)
+    cells[away < 3] = (255, 150, 150, 255)
+    return cells.repeat(8, axis=0).repeat(8, axis=1)
+
+
+def test_a_transparent_sprite_is_healthy_and_its_background_is_told(tmp_path: Path) -> None:
+    sprite = Image.fromarray(_sprite())
+    sprite.save(tmp_path / "rgba.png")
+    indexed = sprite.convert("RGB").quantize(8)
+    outside = int(np.asarray(indexed)[0, 0])
+    indexed.save(tmp_path / "indexed.png", transparency=outside)
+    sprite.save(tmp_path / "lossless.webp", lossless=True)
+    for name in ("rgba.png", "indexed.png", "lossless.webp"):
+        picture = open_picture(tmp_path / name)
+        assert _judge(picture, (128, 128)) == (1.0, []), name
+        assert picture.facts.transparent_background
+        score = HealthScorer().score(picture, ScoreContext(Prompt("p", "", caption_of(""))))[0]
+        assert score.details["background"] == "transparent"
+        assert (picture.rgb[0, 0] == 255).all()
+
+
+def test_a_white_sprite_is_not_laid_on_white(tmp_path: Path) -> None:
+    sprite = _sprite()
+    sprite[..., :3] = 250
+    Image.fromarray(sprite).save(tmp_path / "ghost.png")
+    assert _judge(open_picture(tmp_path / "ghost.png")) == (1.0, [])
+    sprite[..., 3] = 0
+    Image.fromarray(sprite).save(tmp_path / "nothing.png")
+    assert _judge(open_picture(tmp_path / "nothing.png"))[1] == ["flat"]

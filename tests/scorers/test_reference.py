@@ -17,8 +17,9 @@ from loraeval.images.picture import picture_from_array
 from loraeval.prompts.building import caption_of
 from loraeval.records import Prompt
 from loraeval.scorers.base import ScoreContext
+from loraeval.scorers.copies import pack, thumbnail
 from loraeval.scorers.palette import PaletteScorer
-from loraeval.scorers.reference import MINIMUM, ReferenceSet, coarse_image
+from loraeval.scorers.reference import MINIMUM, ReferenceSet
 from loraeval.scorers.reference_view import View, pack_feature, unpack_feature, view_of
 from loraeval.scorers.style_bank import PHOTOGRAPHS, bank_images
 from loraeval.testing.portraits import scene
@@ -76,12 +77,12 @@ def test_it_comes_back_the_same_from_text(reference):
     again = ReferenceSet.from_json(reference.to_json())
     assert again.names == reference.names
     assert again.encoder == reference.encoder
-    for view, other in ((again.detail, reference.detail), (again.coarse, reference.coarse)):
-        assert np.array_equal(view.features, other.features)
-        assert np.array_equal(view.mean, other.mean)
-        assert np.array_equal(view.spread, other.spread)
-        assert view.bank_level == other.bank_level
-        assert view.near == other.near
+    view, other = again.detail, reference.detail
+    assert np.array_equal(view.features, other.features)
+    assert np.array_equal(view.mean, other.mean)
+    assert np.array_equal(view.spread, other.spread)
+    assert view.bank_level == other.bank_level
+    assert np.array_equal(again.thumbnails, reference.thumbnails)
     assert again.calibration == reference.calibration
     assert again.to_json() == reference.to_json()
 
@@ -91,26 +92,24 @@ def test_text_has_a_line_an_image_and_stays_small():
     rows = rng.random((150, 1280), dtype=np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     view = view_of(rows, rows[:50])
-    text = ReferenceSet(
-        "wide@0", tuple(f"portrait_{i:03d}" for i in range(150)), view, view
-    ).to_json()
+    names = tuple(f"portrait_{i:03d}" for i in range(150))
+    thumbnails = np.stack([thumbnail(scene(seed).cells) for seed in range(150)])
+    text = ReferenceSet("wide@0", names, view, thumbnails).to_json()
     assert len(text.encode()) < 600_000
     assert sum(line.startswith('["portrait_') for line in text.splitlines()) == 150
     assert json.loads(text)["encoder"] == "wide@0"
 
 
-def test_own_level_and_near_agree_with_plain_loops(reference):
+def test_own_level_agrees_with_plain_loops(reference):
     view = reference.detail
     rows = view.standardise(view.features).astype(float)
-    means, nearest = [], []
+    means = []
     for i, row in enumerate(rows):
         cosines = sorted(
             (float(row @ other) for j, other in enumerate(rows) if j != i), reverse=True
         )
         means.append(sum(cosines[:5]) / 5)
-        nearest.append(1 - cosines[0])
     assert view.own_level == pytest.approx(np.median(means), abs=1e-5)
-    assert view.near == pytest.approx(np.quantile(nearest, 0.05), abs=1e-5)
 
 
 def test_the_anchors_are_0_and_1(reference):
@@ -150,22 +149,6 @@ def test_packing_keeps_a_feature_within_half_a_step(seed, size):
     back = unpack_feature(pack_feature(row))
     assert np.linalg.norm(back) == pytest.approx(1, abs=1e-5)
     assert float(back @ row) > 1 - size * (np.abs(row).max() / 254) ** 2
-
-
-def test_the_coarse_view_does_not_see_noise_or_the_scale():
-    cells = scene(3).cells
-    index = np.arange(512) * 24 // 512
-    large = cells[index[:, None], index[None, :]]
-    noise = np.random.default_rng(0).normal(0, 8, large.shape)
-    noisy = np.clip(large + noise, 0, 255).astype(np.uint8)
-    clean, of_noisy, of_cells = (
-        coarse_image(picture).astype(float) for picture in (large, noisy, cells)
-    )
-    assert clean.shape == of_cells.shape == (224, 224, 3)
-    assert np.abs(clean - of_noisy).mean() < 2
-    assert np.abs(clean - of_cells).mean() < 8
-    assert np.abs(clean - coarse_image(scene(4).cells)).mean() > 25
-    assert coarse_image(np.zeros((100, 300, 3), np.uint8)).shape == (224, 672, 3)
 
 
 def test_progress_is_told(folder):
@@ -301,7 +284,9 @@ def damaged(text: str, change) -> str:
         lambda held: held["colours"].__setitem__(0, 0),
         lambda held: held["colours"].__setitem__(0, 3.5),
         lambda held: held["colours"].__setitem__(0, True),
-        lambda held: held["coarse"].update(spread="AHwA" * (len(held["coarse"]["spread"]) // 4)),
+        lambda held: held["detail"].update(spread="AHwA" * (len(held["detail"]["spread"]) // 4)),
+        lambda held: held["images"][0].__setitem__(2, held["images"][0][2][:40]),
+        lambda held: held["images"][0].__setitem__(2, pack(np.zeros((49, 48, 3), np.uint8))),
     ],
 )
 def test_a_damaged_text_is_refused_in_a_sentence(reference, change):
@@ -320,6 +305,7 @@ def test_a_damaged_text_is_refused_in_a_sentence(reference, change):
         '{"format": "loraeval-reference/1"}',
         '{"format": "loraeval-reference/2"}',
         '{"format": "loraeval-reference/3"}',
+        '{"format": "loraeval-reference/4"}',
     ],
 )
 def test_something_else_is_refused(text):
@@ -330,5 +316,4 @@ def test_something_else_is_refused(text):
 def test_a_view_of_one_point_does_not_divide_by_nothing():
     row = np.ones((6, 4), np.float32) / 2
     view = View(row, np.zeros(4, np.float32), np.ones(4, np.float32), 0.2)
-    assert view.near == pytest.approx(0, abs=1e-6)
     assert view.own_level == pytest.approx(1)

@@ -13,7 +13,6 @@ from loraeval.scorers.reference import ReferenceSet
 from loraeval.scorers.reference_view import view_of
 from loraeval.scorers.sets import (
     SET_METRICS,
-    copy_share,
     diversity,
     mean_distance,
     mmd_squared,
@@ -40,20 +39,21 @@ def reference(count: int = 30) -> ReferenceSet:
     own = cloud(0, count)
     bank = unit(np.random.default_rng(9).normal(size=(40, 12)))
     view = view_of(own, bank)
-    return ReferenceSet("fake@0", tuple(f"r{i}" for i in range(count)), view, view)
+    thumbnails = np.zeros((count, 48, 48, 3), np.uint8)
+    return ReferenceSet("fake@0", tuple(f"r{i}" for i in range(count)), view, thumbnails)
 
 
 def test_mmd_of_two_points_a_side_by_hand():
-    # x: e1 twice, y: e2 twice. k(x,x)=1, k(y,y)=1, |x-y|²=2, k(x,y)=exp(-2/(2·0.25))=exp(-4).
+    # x: e1 twice, y: e2 twice. k(x,x)=1, k(y,y)=1, |x-y|²=2, k(x,y)=exp(-2/(2·4))=exp(-1/4).
     first, second = unit([[1, 0], [1, 0]]), unit([[0, 1], [0, 1]])
-    assert mmd_squared(first, second) == pytest.approx(2 - 2 * math.exp(-4))
+    assert mmd_squared(first, second) == pytest.approx(2 - 2 * math.exp(-1 / 4))
 
 
 def test_mmd_agrees_with_plain_loops():
     first, second = cloud(1, 7), cloud(2, 5, 0.5)
 
     def kernel(a, b):
-        return math.exp(-sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / 0.5)
+        return math.exp(-sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / 8)
 
     m, n = len(first), len(second)
     xx = sum(kernel(first[i], first[j]) for i in range(m) for j in range(m) if i != j)
@@ -106,19 +106,18 @@ def test_diversity_by_hand():
 
 def test_scores_of_a_good_a_collapsed_and_a_foreign_set():
     held = reference()
-    good = {
-        s.metric: s for s in set_scores(cloud(7, 30), held, coarse=cloud(7, 30), prompts=["p"] * 30)
-    }
+    new, alike = np.zeros(30, np.float32), np.full(24, 0.9, np.float32)
+    good = {s.metric: s for s in set_scores(cloud(7, 30), held, copies=new, prompts=["p"] * 30)}
     copied = held.features[:24]
-    copies = {s.metric: s for s in set_scores(copied, held, coarse=copied, prompts=["p"] * 24)}
+    copies = {s.metric: s for s in set_scores(copied, held, copies=alike, prompts=["p"] * 24)}
     foreign = {s.metric: s for s in set_scores(cloud(8, 30, -1.0), held)}
     assert good["style.mmd"].value > 0.9 > 0.3 > foreign["style.mmd"].value
     assert good["style.precision"].value > 0.8 > foreign["style.precision"].value
-    assert copies["style.copies"].value == 0.0 < good["style.copies"].value
+    assert copies["style.copies"].value == 0.0
+    assert good["style.copies"].value == 1.0
     assert good["style.diversity"].value > 0.8
-    assert foreign["style.copies"].reason == "the coarse views were not embedded"
+    assert foreign["style.copies"].reason == "nobody looked for copies"
     assert foreign["style.diversity"].reason == "the pictures' prompts are not known"
-    assert copy_share(held.features, held) == 1.0
 
 
 def test_too_few_pictures_are_refused_with_the_number():
@@ -134,5 +133,5 @@ def test_too_few_pictures_are_refused_with_the_number():
 def test_every_score_is_in_bounds_or_has_a_reason(seed, count, centre, spread):
     pictures = cloud(seed, count, centre, spread)
     prompts = [f"p{i % 3}" for i in range(count)]
-    for score in set_scores(pictures, reference(), coarse=pictures, prompts=prompts):
+    for score in set_scores(pictures, reference(), copies=pictures[:, 0], prompts=prompts):
         assert (score.value is None) != (score.reason is None)

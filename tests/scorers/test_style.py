@@ -13,9 +13,9 @@ from loraeval.errors import StaleError
 from loraeval.images.picture import open_picture, picture_from_array
 from loraeval.records import Caption, Prompt
 from loraeval.scorers.base import ScoreContext, Scorer
-from loraeval.scorers.reference import ReferenceSet, coarse_image
+from loraeval.scorers.reference import ReferenceSet
 from loraeval.scorers.reference_view import view_of
-from loraeval.scorers.style import StyleScorer, coarse_key, novelty
+from loraeval.scorers.style import StyleScorer
 from loraeval.testing.portraits import render_photo, render_pixel_art, scene
 
 
@@ -110,7 +110,6 @@ def test_style_falls_from_portraits_to_photographs(reference, encoder):
 def test_features_that_are_there_are_not_made_again(reference, encoder):
     picture = large(40)
     picture.features[encoder.id] = encoder.embed_images([picture.rgb])[0]
-    picture.features[coarse_key(encoder.id)] = encoder.embed_images([coarse_image(picture.rgb)])[0]
     before = encoder.calls
     found = scores(picture, reference=reference, encoder=encoder)
     again = scores(picture, reference=reference)
@@ -152,21 +151,10 @@ def test_an_encoder_that_can_not_tell_the_style_gives_no_number(encoder):
     rows = rng.normal(size=(30, 242)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     view = view_of(rows[:10], np.concatenate([rows[:10], rows[:10]]))
-    blind = ReferenceSet(encoder.id, tuple("abcdefghij"), view, view)
+    blind = ReferenceSet(encoder.id, tuple("abcdefghij"), view, np.zeros((10, 48, 48, 3), np.uint8))
     found = scores(large(1), reference=blind, encoder=encoder)["style"]
     assert found.value is None
     assert "does not tell the reference images from pictures in no style" in found.reason
-
-
-def test_references_on_top_of_each_other_give_no_memorisation(encoder):
-    row = encoder.embed_images([scene(0).cells])
-    view = view_of(
-        np.repeat(row, 8, axis=0), encoder.embed_images([scene(1).cells, scene(2).cells])
-    )
-    reference = ReferenceSet(encoder.id, tuple("abcdefgh"), view, view)
-    assert novelty(reference, row)[0] is None
-    found = scores(large(1), reference=reference, encoder=encoder)["style.memorisation"]
-    assert found.reason == "the reference images are copies of each other"
 
 
 def test_text_is_clipscore(encoder):
@@ -221,6 +209,6 @@ def test_real_runs_come_out_in_the_order_people_saw(real):
     failed = style(*FAILED)
     assert chosen.min() > failed.max()
     assert style("SD15_PERFECT-1").mean() < chosen.mean() > style("SD15_PERFECT-10").mean()
-    assert style("SDXL_civitai_V1").mean() > chosen.mean() - 0.05
+    assert style("SDXL_civitai_V1").mean() > 0.8
     copies = [each["style.memorisation"].value for run in RUNS for each in real[run]]
     assert min(copies) > 0.5

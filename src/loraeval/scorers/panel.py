@@ -82,10 +82,14 @@ class Panel:
                 yield row
 
     def _embed(self, pictures: Sequence[Picture]) -> None:
-        if self.encoder is not None and pictures:
+        if self.encoder is None or not pictures:
+            return
+        try:
             features = self.encoder.embed_images([picture.rgb for picture in pictures])
-            for picture, feature in zip(pictures, features, strict=True):
-                picture.features[self.encoder.id] = np.asarray(feature)
+        except MemoryError:  # the scorers embed one at a time then, and the row at fault says so
+            return
+        for picture, feature in zip(pictures, features, strict=True):
+            picture.features[self.encoder.id] = np.asarray(feature)
 
     def _base(self, render: Render) -> Picture | None:
         """Return the base model's picture for this render; opened once, None where unreadable."""
@@ -126,7 +130,10 @@ class Panel:
                 base=base,
             )
             results = [
-                (scorer, [_with_cause(score, render) for score in scorer.score(picture, context)])
+                (
+                    scorer,
+                    [_with_cause(score, render) for score in _scored(scorer, picture, context)],
+                )
                 for scorer in self.scorers
             ]
             details["pixels"] = pixel_facts(picture.rgb)
@@ -209,6 +216,16 @@ def _size_of(render: Render) -> tuple[int, int] | None:
     if render.width is None or render.height is None:
         return None
     return render.width, render.height
+
+
+def _scored(scorer: Scorer, picture: Picture, context: ScoreContext) -> list[Score]:
+    """Return the scores of one picture; memory that runs out costs these and nothing else."""
+    try:
+        return scorer.score(picture, context)
+    except MemoryError:
+        size = f"{picture.width}x{picture.height}"
+        why = f"not enough memory is free to measure a picture of {size} pixels"
+        return [Score.unscored(metric.name, why) for metric in scorer.metrics]
 
 
 def _unreadable(scorer: Scorer, error: ImageError) -> list[Score]:

@@ -122,7 +122,7 @@ def at_cell_scale(rgb: npt.NDArray[np.uint8], cells: int) -> npt.NDArray[np.uint
     rgb, side = _about_the_centre(rgb, side)
     height, width = rgb.shape[:2]
     if 4 * min(height, width) <= side:
-        factor = -(-4 * side // min(height, width))
+        factor = max(1, min(-(-4 * side // min(height, width)), 2 * MAX_SIDE // min(height, width)))
         rgb = rgb.repeat(factor, axis=0).repeat(factor, axis=1)
         height, width = rgb.shape[:2]
     scale = side / min(height, width)
@@ -131,9 +131,7 @@ def at_cell_scale(rgb: npt.NDArray[np.uint8], cells: int) -> npt.NDArray[np.uint
     return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).resize(size, method))
 
 
-def _about_the_centre(
-    rgb: npt.NDArray[np.uint8], side: int
-) -> tuple[npt.NDArray[np.uint8], int]:
+def _about_the_centre(rgb: npt.NDArray[np.uint8], side: int) -> tuple[npt.NDArray[np.uint8], int]:
     """Return what is measured of a picture whose shorter side becomes ``side``, and its side."""
     height, width = rgb.shape[:2]
     shorter = min(height, width)

@@ -1,8 +1,7 @@
 """A style's reference: its images as features, and what their numbers are worth.
 
-Every image is seen twice by the encoder: in detail (the whole picture at the encoder's input
-size), which carries the style, and coarse (the picture averaged to 32 pixels first), which
-carries who is where in which colours and does not see noise, blur or JPEG.
+Every image is kept twice: as features of the encoder, which carry the style, and as a thumbnail,
+by which copies are found (``loraeval.scorers.copies``).
 
 How pictures are compared within a view, and on which scale: ``loraeval.scorers.reference_view``.
 
@@ -15,20 +14,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from tqdm import tqdm
 
 from loraeval.errors import BaselineError, ImageError, InputError, StaleError
-from loraeval.images.picture import bounded, open_picture, picture_from_array
+from loraeval.images.picture import open_picture, picture_from_array
 from loraeval.images.reading import IMAGE_EXTENSIONS
 from loraeval.outside import json as strict_json
 from loraeval.outside.text import clean, read_text
 from loraeval.prompts.limits import MAX_ID
+from loraeval.scorers.copies import SIDE, CopyFinder, pack, thumbnail, unpack
 from loraeval.scorers.palette import colours_in
 from loraeval.scorers.reference_view import (
     NEIGHBOURS,
@@ -43,15 +43,11 @@ from loraeval.scorers.reference_view import (
 if TYPE_CHECKING:
     from loraeval.scorers.encoders import Encoder
 
-FORMAT = "loraeval-reference/3"
+FORMAT = "loraeval-reference/4"
 
 
 MINIMUM = NEIGHBOURS + 1
 """Fewer images give no leave-one-out neighbours."""
-
-
-COARSE_SIDE = 32
-"""Shorter side, in pixels, that the coarse view is averaged to."""
 
 
 MAX_REFERENCE_BYTES = 256 << 20
@@ -65,7 +61,7 @@ _BATCH_BYTES = 48 << 20
 
 @dataclass(frozen=True, eq=False)
 class ReferenceSet:
-    """A style's reference images as two views of features by the encoder ``encoder`` (an id).
+    """A style's reference images: features by the encoder ``encoder`` (an id), and thumbnails.
 
     ``colour_counts`` holds each image's number of distinct colours
     (``loraeval.scorers.palette.colours_in``); empty where nobody counted them.
@@ -74,8 +70,13 @@ class ReferenceSet:
     encoder: str
     names: tuple[str, ...]
     detail: View
-    coarse: View
+    thumbnails: npt.NDArray[np.uint8]
     colour_counts: tuple[int, ...] = ()
+
+    @cached_property
+    def copies(self) -> CopyFinder:
+        """What finds copies of these images."""
+        return CopyFinder(self.thumbnails)
 
     @property
     def features(self) -> Array:
@@ -165,32 +166,28 @@ class ReferenceSet:
                 progress(done, steps or done)
 
         with bar:
-            of_style = _embed_both(encoder, counted(), seen)  # first: a broken image ends it early
-            of_bank = _embed_both(encoder, bank, seen)
-        names = of_style[0]
+            # The style first: a broken image ends it early.
+            names, own, thumbnails = _embed(encoder, counted(), seen)
+            _, of_bank, _ = _embed(encoder, bank, seen)
         if len(names) < MINIMUM:
             raise InputError(f"expected at least {MINIMUM} reference images, found {len(names)}")
-        views = [view_of(own, other) for own, other in zip(of_style[1], of_bank[1], strict=True)]
-        return cls(encoder.id, names, views[0], views[1], tuple(counts))
+        return cls(encoder.id, names, view_of(own, of_bank), thumbnails, tuple(counts))
 
     def to_json(self) -> str:
         """Return the reference as JSON, one line an image; ``from_json`` gives the same back."""
         head = {"format": FORMAT, "encoder": self.encoder, "neighbours": NEIGHBOURS}
-        views = {
-            name: {
-                "mean": pack_statistic(view.mean),
-                "spread": pack_statistic(view.spread),
-                "bank_level": view.bank_level,
-            }
-            for name, view in (("detail", self.detail), ("coarse", self.coarse))
+        view = {
+            "mean": pack_statistic(self.detail.mean),
+            "spread": pack_statistic(self.detail.spread),
+            "bank_level": self.detail.bank_level,
         }
         lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
-        lines += [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in views.items()]
+        lines.append(f'"detail": {json.dumps(view)}')
         lines.append(f'"colours": {json.dumps(self.colour_counts)}')
         rows = (
-            json.dumps([name, pack_feature(detail), pack_feature(coarse)], ensure_ascii=False)
-            for name, detail, coarse in zip(
-                self.names, self.detail.features, self.coarse.features, strict=True
+            json.dumps([name, pack_feature(feature), pack(small)], ensure_ascii=False)
+            for name, feature, small in zip(
+                self.names, self.detail.features, self.thumbnails, strict=True
             )
         )
         lines.append('"images": [\n' + ",\n".join(rows) + "\n]")
@@ -214,7 +211,7 @@ class ReferenceSet:
                 raise ValueError(f"its format is {held['format']!r}, not {FORMAT!r}")
             names = tuple(str(row[0]) for row in held["images"])
             detail = read_view(held["detail"], [row[1] for row in held["images"]])
-            coarse = read_view(held["coarse"], [row[2] for row in held["images"]])
+            thumbnails = np.stack([unpack(row[2]) for row in held["images"]])
             encoder = str(held["encoder"])
             counts = _colour_counts(held["colours"], len(names))
         except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -224,7 +221,7 @@ class ReferenceSet:
             ) from error
         if len(names) < MINIMUM:
             raise BaselineError(f"the reference holds {len(names)} images, fewer than {MINIMUM}")
-        return cls(encoder, names, detail, coarse, counts)
+        return cls(encoder, names, detail, thumbnails, counts)
 
 
 def _readable(
@@ -248,41 +245,21 @@ def _colour_counts(held: object, images: int) -> tuple[int, ...]:
     return tuple(held)
 
 
-def coarse_image(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return the picture averaged to a shorter side of ``COARSE_SIDE``, then enlarged smoothly.
-
-    A picture that is smaller first grows by a whole factor with hard cell edges. Measured on
-    copies degraded by blur, noise and JPEG (benchmarks/style.py): at 64 and 48 pixels some of
-    them still pass for new pictures, at 32 none, at 24 many.
-    """
-    rgb = bounded(rgb)
-    height, width = rgb.shape[:2]
-    if min(height, width) < COARSE_SIDE:
-        factor = -(-8 * COARSE_SIDE // min(height, width))
-        rgb = rgb.repeat(factor, axis=0).repeat(factor, axis=1)
-        height, width = rgb.shape[:2]
-    scale = COARSE_SIDE / min(height, width)
-    size = (max(COARSE_SIDE, round(width * scale)), max(COARSE_SIDE, round(height * scale)))
-    picture = Image.fromarray(np.ascontiguousarray(rgb))
-    small = picture.resize(size, Image.Resampling.BILINEAR)
-    large = small.resize((size[0] * 7, size[1] * 7), Image.Resampling.BICUBIC)
-    return np.asarray(large)
-
-
-def _embed_both(
+def _embed(
     encoder: Encoder,
     images: Iterable[tuple[str, npt.NDArray[np.uint8]]],
     seen: Callable[[int], None],
-) -> tuple[tuple[str, ...], tuple[Array, Array]]:
+) -> tuple[tuple[str, ...], Array, npt.NDArray[np.uint8]]:
+    """Return names, features (n, d) and thumbnails of ``images``."""
     names: list[str] = []
-    detail: list[Array] = []
-    coarse: list[Array] = []
+    features: list[Array] = []
+    thumbnails: list[npt.NDArray[np.uint8]] = []
     batch: list[npt.NDArray[np.uint8]] = []
 
     def flush() -> None:
         if batch:
-            detail.append(encoder.embed_images(batch))
-            coarse.append(encoder.embed_images([coarse_image(image) for image in batch]))
+            features.append(encoder.embed_images(batch))
+            thumbnails.extend(map(thumbnail, batch))
             seen(len(batch))
             batch.clear()
 
@@ -293,5 +270,5 @@ def _embed_both(
             flush()
     flush()
     if not names:
-        return (), (np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
-    return tuple(names), (np.concatenate(detail), np.concatenate(coarse))
+        return (), np.zeros((0, 0), np.float32), np.zeros((0, SIDE, SIDE, 3), np.uint8)
+    return tuple(names), np.concatenate(features), np.stack(thumbnails)

@@ -24,9 +24,6 @@ NEIGHBOURS = 5
 BANK_SHARE = 0.95
 """Share of the bank that lies below similarity 0 on the calibrated scale."""
 
-NEAR_SHARE = 0.05
-"""Share of reference images whose nearest other one is nearer than ``View.near``."""
-
 _SPREAD_FLOOR = 0.01
 """Added in quadrature to the bank's spread (of unit vectors), so that no dead dimension counts."""
 
@@ -69,11 +66,6 @@ class View:
     def own_level(self) -> float:
         """Median leave-one-out similarity of the reference images."""
         return float(np.median(nearest_mean(self.among)))
-
-    @cached_property
-    def near(self) -> float:
-        """Distance (1 - cosine) to the nearest other image that ``NEAR_SHARE`` lie under."""
-        return float(np.quantile(1.0 - self.among.max(axis=1), NEAR_SHARE))
 
     def cosines(self, features: Array) -> Array:
         """Return the cosines (m, n) of features (m, d) to each reference image."""

@@ -7,10 +7,8 @@ calibrated so that 0 is a picture in no style and 1 the reference against itself
 ``style.text``: CLIPScore, 2.5 · max(cos(image, prompt), 0), at most 1 (Hessel et al., 2021,
 "CLIPScore: A Reference-free Evaluation Metric for Image Captioning").
 
-``style.memorisation``: the distance to the nearest reference image over the distance that all but
-5 % of the reference images keep from each other, at most 1: 0 is a copy, 1 as new as they are
-(the nearest-neighbour test for copies: Meehan, Chaudhuri and Dasgupta, 2020, "A Non-Parametric
-Test to Detect Data-Copying in Generative Models").
+``style.memorisation``: 1 minus how much of a copy of one reference image the picture is, mirrored,
+shifted, cropped or recoloured (``loraeval.scorers.copies``); it needs no encoder.
 """
 
 from __future__ import annotations
@@ -23,14 +21,15 @@ from loraeval.errors import StaleError
 from loraeval.images.picture import Picture
 from loraeval.records import Metric, Score
 from loraeval.scorers.base import ScoreContext
+from loraeval.scorers.copies import thumbnail
 from loraeval.scorers.encoders import Encoder, Features
-from loraeval.scorers.reference import ReferenceSet, coarse_image
+from loraeval.scorers.reference import ReferenceSet
 
 CLIP_SCORE_WEIGHT = 2.5
 """Hessel et al.'s rescaling of the cosine, so that good captions come near 1."""
 
-VERSION = "2"
-"""2: the offline encoder no longer sees fine noise."""
+VERSION = "3"
+"""3: the offline encoder does not see what people do not; copies are found by their outlines."""
 
 
 class StyleScorer:
@@ -48,25 +47,24 @@ class StyleScorer:
             for name, unit in (
                 ("style", "calibrated cosine"),
                 ("style.text", "CLIPScore"),
-                ("style.memorisation", "share of the reference's own distance"),
+                ("style.memorisation", "1 minus likeness to a copy"),
             )
         )
         self._texts: dict[tuple[str, str], Features] = {}
 
     def score(self, picture: Picture, context: ScoreContext) -> list[Score]:
         """Return the three scores; raises ``StaleError`` where encoder and reference differ."""
-        style, memorisation = self._against_reference(picture, context)
-        return [style, self._text(picture, context), memorisation]
+        return [
+            self._style(picture, context),
+            self._text(picture, context),
+            memorisation(picture, context.reference),
+        ]
 
-    def _against_reference(self, picture: Picture, context: ScoreContext) -> tuple[Score, Score]:
+    def _style(self, picture: Picture, context: ScoreContext) -> Score:
         reason = missing_for_style(picture, context)
         reference = context.reference
         if reason is not None or reference is None:
-            reason = reason or "no reference"
-            return (
-                Score.unscored("style", reason),
-                Score.unscored("style.memorisation", reason),
-            )
+            return Score.unscored("style", reason or "no reference")
         detail = features_of(picture, context.encoder, reference.encoder)
         cosines = reference.detail.cosines(detail)[0]
         similarity = float(reference.detail.similarity(detail)[0])
@@ -77,36 +75,12 @@ class StyleScorer:
             "nearest": reference.names[int(np.argmax(cosines))],
         }
         if not reference.tells_apart:
-            style = Score.unscored(
+            return Score.unscored(
                 "style",
                 "the encoder does not tell the reference images from pictures in no style",
                 **details,
             )
-        else:
-            style = Score("style", float(reference.detail.calibrated(similarity)), None, details)
-        return style, self._memorisation(picture, context, reference)
-
-    def _memorisation(
-        self, picture: Picture, context: ScoreContext, reference: ReferenceSet
-    ) -> Score:
-        name = "style.memorisation"
-        if context.encoder is None and coarse_key(reference.encoder) not in picture.features:
-            return Score.unscored(name, "no encoder is loaded")
-        value, nearest, distance = novelty(
-            reference, coarse_features(picture, context.encoder, reference.encoder)
-        )
-        if value is None:
-            return Score.unscored(name, "the reference images are copies of each other")
-        return Score(
-            name,
-            value,
-            None,
-            {
-                "nearest": nearest,
-                "distance": round(distance, 4),
-                "near": round(reference.coarse.near, 4),
-            },
-        )
+        return Score("style", float(reference.detail.calibrated(similarity)), None, details)
 
     def _text(self, picture: Picture, context: ScoreContext) -> Score:
         encoder, text = context.encoder, context.prompt.text.strip()
@@ -133,7 +107,7 @@ def missing_for_style(picture: Picture, context: ScoreContext) -> str | None:
     if context.reference is None and context.encoder is None:
         return "there is no reference set, and no encoder to see one with (loraeval[clip])"
     if context.reference is None:
-        return "there is no reference set; give one with --reference DIR or in the baseline"
+        return NO_REFERENCE
     if context.encoder is not None:
         context.reference.check_encoder(context.encoder.id)
     elif context.reference.encoder not in picture.features:
@@ -153,29 +127,23 @@ def features_of(picture: Picture, encoder: Encoder | None, encoder_id: str) -> F
     return np.asarray(picture.features[encoder_id], np.float32)[None]
 
 
-def coarse_key(encoder_id: str) -> str:
-    """Return the key of ``Picture.features`` for the coarse view."""
-    return f"{encoder_id}/coarse"
+COPY = "copy"
+"""Key of ``Picture.features`` under which how much of a copy the picture is lies: one number."""
 
 
-def coarse_features(picture: Picture, encoder: Encoder | None, encoder_id: str) -> Features:
-    """Return the features (1, d) of the picture's coarse view; see ``features_of``."""
-    key = coarse_key(encoder_id)
-    if key not in picture.features:
-        if encoder is None:
-            raise StaleError(f"{picture.name} has no features of the encoder {encoder_id}")
-        picture.features[key] = encoder.embed_images([coarse_image(picture.rgb)])[0]
-    return np.asarray(picture.features[key], np.float32)[None]
+def memorisation(picture: Picture, reference: ReferenceSet | None) -> Score:
+    """Return ``style.memorisation`` of a picture against the reference images."""
+    name = "style.memorisation"
+    if reference is None:
+        return Score.unscored(name, NO_REFERENCE)
+    found = reference.copies.match(thumbnail(picture.rgb))
+    picture.features[COPY] = np.array([found.copy], np.float32)
+    details = {
+        "nearest": reference.names[found.at],
+        "outlines": round(found.likeness, 4),
+        "colours": round(found.agreement, 4),
+    }
+    return Score(name, 1.0 - found.copy, None, details)
 
 
-def novelty(reference: ReferenceSet, coarse: Features) -> tuple[float | None, str, float]:
-    """Return (score, nearest reference image, its distance) for coarse features (1, d).
-
-    The score is None where the reference images lie on top of each other.
-    """
-    distances = 1.0 - reference.coarse.cosines(coarse)[0]
-    at = int(np.argmin(distances))
-    distance = max(0.0, float(distances[at]))
-    near = reference.coarse.near
-    value = min(1.0, distance / near) if near > 1e-6 else None
-    return value, reference.names[at], distance
+NO_REFERENCE = "there is no reference set; give one with --reference DIR or in the baseline"
