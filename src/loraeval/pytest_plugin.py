@@ -119,7 +119,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not hasattr(config, "workerinput"):
         evidence = Evidence(config, _shared_run(config))
-        config.pluginmanager.register(evidence, "loraeval-evidence")
+        if config.pluginmanager.register(evidence, "loraeval-evidence") is None:
+            raise pytest.UsageError("loraeval: -p no:loraeval-evidence leaves no judge of the gate")
     config.stash[_ALONE] = config.args_source is not pytest.Config.ArgsSource.ARGS
     if config.stash[_ALONE]:
         config.args = []
@@ -148,16 +149,18 @@ def _shared_run(config: pytest.Config) -> SharedRun:
         worker = getattr(config, "workerinput", None)
         config.stash[_RUN] = SharedRun(
             request,
-            run_id=worker["testrunuid"] if worker else getattr(config, "_loraeval_uid", None),
+            run_id=worker["loraeval_run"] if worker else None,
         )
     return config.stash[_RUN]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell xdist's controller which shared folder its workers use (same test run id)."""
+    """Tell a worker of xdist which folder the session shares: one of its own, never the test run
+    id, which people set and set again.
+    """
     if node.config.getoption("checkpoint"):
-        _shared_run(node.config).adopt(str(node.workerinput["testrunuid"]))
+        node.workerinput["loraeval_run"] = _shared_run(node.config).own_id()
 
 
 class CheckpointNode(pytest.Collector):
@@ -205,6 +208,9 @@ class GateItem(pytest.Item):
             pytest.skip(unspoken(clean(outcome.sentence, 2000)))
         if outcome.kind == "fail":
             pytest.fail(unspoken(clean(outcome.sentence, 2000)), pytrace=False)
+
+    def _initrequest(self) -> None:
+        """Nothing: what plugins that run an item again call to reset its fixtures; it has none."""
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Name the item as its node id does."""

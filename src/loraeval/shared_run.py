@@ -61,9 +61,11 @@ class SharedRun:
     _paths: dict[str, Path] | None = None
     _refused: dict[Path, str] = field(default_factory=dict)
 
-    def adopt(self, run_id: str) -> None:
-        """Use the folder of this test run id from now on."""
-        self.run_id = run_id
+    def own_id(self) -> str:
+        """Return the id of this session's folder: drawn at random, so that none is met again."""
+        if self.run_id is None:
+            self.run_id = uuid.uuid4().hex
+        return self.run_id
 
     def checkpoint_names(self) -> list[str]:
         """Return the names of the checkpoints under test, sorted within each argument."""
@@ -198,9 +200,7 @@ class SharedRun:
         return "pass" if outcome == "pass" else "fail"
 
     def _folder(self) -> Path:
-        if self.run_id is None:
-            self.run_id = uuid.uuid4().hex
-        folder = _folder_of(self.run_id)
+        folder = _folder_of(self.own_id())
         if not folder.exists():
             remove_left()
         folder.mkdir(mode=0o700, exist_ok=True)

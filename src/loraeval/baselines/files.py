@@ -139,6 +139,13 @@ def _from_table(table: Mapping[str, Any], folder: Path) -> Baseline:
             f"{folder / 'scores.jsonl'}: expected {table['images']} rows as {path.name} says, "
             f"found {len(rows)}"
         )
+    for metric in profile.gated:
+        known = sum(row.scores.get(metric) is not None for row in rows)
+        if known < 2:
+            raise BaselineError(
+                f"baseline {name}: {metric} is gated, but {known} of its {len(rows)} images have a "
+                "number for it, and nothing can be held against that; freeze it anew"
+            )
     recipe = table.get("recipe_digest")
     reference = folder / "reference.json"
     return Baseline(
