@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from loraeval.baselines import Baseline
 from loraeval.baselines.margins import seed_spread
-from loraeval.baselines.shares import SHARES
+from loraeval.baselines.shares import SHARES, score_of
 from loraeval.errors import BaselineError, UsageError
 from loraeval.gate.looks import FEWEST_CLUSTERS, Plan, strict_fewest
 from loraeval.gate.options import GateOptions
@@ -28,7 +28,7 @@ def plan_of(baseline: Baseline, metric: str, order: Order, options: GateOptions)
     """
     pairs = set(order)
     measurable = {
-        (row.prompt_id, row.seed) for row in baseline.rows if row.scores.get(metric) is not None
+        (row.prompt_id, row.seed) for row in baseline.rows if score_of(row, metric) is not None
     } & pairs
     return Plan(
         first=options.min_images or FIRST_LOOK,
