@@ -11,9 +11,10 @@ import torch
 from loraeval.records import Caption, Prompt, Recipe
 from loraeval.render import sd
 from loraeval.render.denoise import conditions
-from loraeval.render.encode import chunks_needed, encode_last, encode_penultimate
+from loraeval.render.encode import encode_last, encode_penultimate, weigh
 from loraeval.render.renderer import Renderer
 from loraeval.render.store import Store
+from loraeval.render.tokens import Row, chunks_needed, rows_of, token_ids, weighted
 
 WORDS = "red hat on a grey cat near the old harbour wall with three small boats"
 
@@ -183,3 +184,90 @@ def test_prompt_and_negative_get_the_same_length(
         (want,) = encode_last([tokenizer], [parts["sd15/text_encoder"]], [words], chunks, None)
         assert found[0].states.shape[1] == 75 * chunks + 2
         assert torch.allclose(found[0].states, want.states, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("a girl’s red hat", "a girl's red hat"),
+        ("“a cat” &amp; a dog", '"a cat" & a dog'),
+        ("ﬁsh and ﬂower", "fish and flower"),
+        ("ｐｉｘｅｌ　ａｒｔ", "pixel art"),
+        ("cafÃ© wall", "café wall"),
+        ("line\r\nbreak", "line break"),
+    ],
+)
+def test_typographic_text_has_the_tokens_of_the_trainers_tokenizer(
+    parts: Any, written: str, plain: str
+) -> None:
+    tokenizer = parts["sd15/tokenizer"]
+    assert token_ids(tokenizer, written) == token_ids(tokenizer, plain)
+
+
+def test_a_curly_apostrophe_costs_no_tokens(parts: Any) -> None:
+    assert len(token_ids(parts["sd15/tokenizer"], "a girl’s red hat")) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("a (red:1.5) cat", [("a ", 1.0), ("red", 1.5), (" cat", 1.0)]),
+        ("((x)) [y]", [("x", 1.21), (" ", 1.0), ("y", 1 / 1.1)]),
+        ("(a (b:1.3) c:0.5)", [("a ", 0.5), ("b", 0.65), (" c", 0.5)]),
+        (r"\(x\) y", [("(x) y", 1.0)]),
+        ("a BREAK b", [("a ", 1.0), (None, 1.0), (" b", 1.0)]),
+        ("open (x", [("open ", 1.0), ("x", 1.1)]),
+        ("ratio 3:4) x", [("ratio 3:4) x", 1.0)]),
+    ],
+)
+def test_emphasis_as_uis_read_it(text: str, pieces: list[tuple[str | None, float]]) -> None:
+    found = weighted(text)
+    assert [piece for piece, _ in found] == [piece for piece, _ in pieces]
+    assert [weight for _, weight in found] == pytest.approx([weight for _, weight in pieces])
+
+
+def test_chunks_of_a_ui_end_at_a_near_comma_and_at_break(parts: Any) -> None:
+    tokenizer = parts["sd15/tokenizer"]
+    near = text_of(tokenizer, 70) + ", " + text_of(tokenizer, 20)
+    first, second = rows_of(tokenizer, near, "ui")
+    assert (len(first.ids), len(second.ids)) == (71, 20)
+    far = text_of(tokenizer, 40) + ", " + text_of(tokenizer, 60)
+    assert [len(row.ids) for row in rows_of(tokenizer, far, "ui")] == [75, 26]
+    parted = rows_of(tokenizer, "a cat BREAK a (red:1.5) dog", "ui")
+    assert [len(row.ids) for row in parted] == [2, 3]
+    assert parted[1].weights == [1.0, 1.5, 1.0]
+    assert len(rows_of(tokenizer, "a cat BREAK a dog", "training")) == 1
+    assert len(rows_of(tokenizer, "", "ui")) == 1
+
+
+def test_the_layout_of_uis_keeps_all_states_of_each_chunk(parts: Any) -> None:
+    tokenizer, encoder = parts["sd15/tokenizer"], parts["sd15/text_encoder"]
+    text = text_of(tokenizer, 100)
+    (found,) = encode_last([tokenizer], [encoder], [text], 2, None, "ui")
+    (trained,) = encode_last([tokenizer], [encoder], [text], 2, None)
+    assert found.states.shape[1] == 154
+    assert torch.equal(found.states[:, 1:76], trained.states[:, 1:76])
+    assert torch.equal(found.states[:, 78:153], trained.states[:, 76:151])
+
+
+def test_emphasis_weighs_states_and_keeps_their_mean() -> None:
+    torch.manual_seed(0)
+    states = torch.randn(2, 77, 8) + 0.5
+    rows = [Row([7] * 3, [1.0, 2.0, 1.0]), Row([7], [1.0])]
+    found = weigh(states, rows)
+    assert torch.equal(found[1], states[1])
+    assert float(found[0].mean()) == pytest.approx(float(states[0].mean()), rel=1e-5)
+    ratio = found[0] / states[0]
+    assert float(ratio[2, 0] / ratio[5, 0]) == pytest.approx(2.0, rel=1e-5)
+
+
+def test_a_prompt_written_for_uis_is_said_to_be_read_as_words(
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = [Prompt(f"p{n}", t, Caption(t)) for n, t in enumerate(("a (red:1.3) hat", "x BREAK"))]
+    with Renderer(recipe, Store(tmp_path), devices="cpu", compile="never") as renderer:
+        ref = renderer._describe([None])[0]
+        for prompt in prompts:
+            renderer._job(ref, prompt, 1)
+        assert len(renderer.notes) == 1
+    assert 'set prompt_layout = "ui"' in capsys.readouterr().err

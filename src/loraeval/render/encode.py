@@ -4,8 +4,9 @@ A prompt's tokens are cut into chunks of 75. Each chunk goes through the text en
 77-token sequence: BOS, the tokens, EOS, padding. The hidden states are joined, with BOS of the
 first chunk and the last state of the last chunk kept and those in between dropped: ``75·n + 2``
 states (sd-scripts, ``max_token_length`` 75, 150, 225). The shorter of prompt and negative prompt
-is filled with empty chunks. SDXL takes the last but one layer of both encoders side by side, and
-the pooled state of the first chunk of the second.
+is filled with empty chunks. With ``prompt_layout = "ui"`` all 77 states of each chunk stand there,
+weighed by the brackets of the prompt (``tokens``). SDXL takes the last but one layer of both
+encoders side by side, and the pooled state of the first chunk of the second.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loraeval.render.pixels import to_device
+from loraeval.render.tokens import CHUNK, Row, rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -26,13 +28,10 @@ ROWS = 16
 CACHE_BYTES = 256 << 20
 """Embeddings kept on the device: about 280 texts of three chunks for SDXL in float16."""
 
-CHUNK = 75
-"""Tokens of a prompt in one pass of a text encoder; BOS and EOS make it 77."""
-
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """``states`` float [1, 75·n + 2, width]; ``pooled`` [1, width] for SDXL, else None."""
+    """``states`` float [1, 75·n + 2 or 77·n, width]; ``pooled`` [1, width] for SDXL, else None."""
 
     states: torch.Tensor
     pooled: torch.Tensor | None = None
@@ -74,47 +73,49 @@ class EmbeddingCache:
             self.nbytes -= self._kept.pop(key).nbytes
 
 
-def token_ids(tokenizer: Any, text: str) -> list[int]:
-    """Return the ids of ``text`` without BOS, EOS and padding, however many there are."""
-    return list(
-        tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-    )
+def chunk_ids(rows: Sequence[Row], chunks: int, bos: int, eos: int, pad: int) -> list[list[int]]:
+    """Return ``chunks`` rows of 77 ids: BOS, the ids of a row, EOS, then ``pad``.
 
-
-def chunks_needed(tokenizers: Sequence[Any], texts: Sequence[str], limit: int) -> int:
-    """Return how many 75-token chunks the longest of ``texts`` takes, at least 1, at most
-    ``limit``; what lies beyond is cut off.
+    >>> chunk_ids([Row([7] * 75), Row([8])], 3, 1, 2, 0)[1][:5]
+    [1, 8, 2, 0, 0]
     """
-    longest = max(len(token_ids(tokenizer, text)) for tokenizer in tokenizers for text in texts)
-    return max(1, min(limit, -(-longest // CHUNK)))
+    bodies = [row.ids for row in rows[:chunks]] + [[]] * (chunks - len(rows))
+    return [[bos, *body, eos] + [pad] * (CHUNK - len(body)) for body in bodies]
 
 
-def chunk_ids(ids: Sequence[int], chunks: int, bos: int, eos: int, pad: int) -> list[list[int]]:
-    """Return ``chunks`` rows of 77 ids: BOS, up to 75 of ``ids``, EOS, then ``pad``.
-
-    >>> chunk_ids([7] * 76, 2, 1, 2, 0)[1][:5]
-    [1, 7, 2, 0, 0]
-    """
-    rows = []
-    for index in range(chunks):
-        body = list(ids[index * CHUNK : (index + 1) * CHUNK])
-        rows.append([bos, *body, eos] + [pad] * (CHUNK - len(body)))
-    return rows
-
-
-def join_chunks(states: torch.Tensor) -> torch.Tensor:
-    """Join hidden states [n, 77, width] to [1, 75·n + 2, width]: the first BOS, each chunk's 75
-    states, the last state of the last chunk.
+def weigh(states: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
+    """Return hidden states [n, 77, width] times the weights of their tokens, each chunk's mean kept
+    as it was: a UI's emphasis (A1111). Chunks without emphasis come back as they are.
     """
     import torch
 
+    made = []
+    for index, part in enumerate(states):
+        weights = rows[index].weights if index < len(rows) else []
+        if any(weight != 1.0 for weight in weights):
+            full = [1.0, *weights] + [1.0] * (CHUNK + 1 - len(weights))
+            column = to_device(torch.tensor(full, dtype=torch.float32), part.device)
+            louder = part * column[:, None].to(part.dtype)
+            part = louder * (part.mean() / louder.mean())
+        made.append(part)
+    return torch.stack(made)
+
+
+def join_chunks(states: torch.Tensor, layout: str = "training") -> torch.Tensor:
+    """Join hidden states [n, 77, width] to [1, 75·n + 2, width]: the first BOS, each chunk's 75
+    states, the last state of the last chunk; with the layout ``ui`` all of them, [1, 77·n, width].
+    """
+    import torch
+
+    if layout == "ui":
+        return states.reshape(1, -1, states.shape[-1])
     inner = states[:, 1:-1].reshape(1, -1, states.shape[-1])
     return torch.cat([states[:1, :1], inner, states[-1:, -1:]], dim=1)
 
 
 def encode_last(
     tokenizers: Sequence[Any], encoders: Sequence[Any], texts: Sequence[str], chunks: int,
-    clip_skip: int | None = None,
+    clip_skip: int | None = None, layout: str = "training",
 ) -> list[Embedding]:  # fmt: skip
     """Return the embeddings of ``texts`` by the last layer of the one text encoder.
 
@@ -135,15 +136,17 @@ def encode_last(
         )
         return normed
 
-    rows = _ids(tokenizer, texts, chunks, encoder.device)
+    cut, rows = _ids(tokenizer, texts, chunks, layout, encoder.device)
     with torch.no_grad():
         found = torch.cat([states(piece)[:kept] for piece, kept in _pieces(rows)])
-    return [Embedding(join_chunks(part)) for part in torch.split(found, chunks)]
+    parts = zip(torch.split(found, chunks), cut, strict=True)
+    return [Embedding(join_chunks(weigh(part, rows_), layout)) for part, rows_ in parts]
 
 
 def encode_penultimate(
     tokenizers: Sequence[Any], encoders: Sequence[Any], texts: Sequence[str], chunks: int,
     clip_skip: int | None = None,  # noqa: ARG001 - such a family's layer is always this one
+    layout: str = "training",
 ) -> list[Embedding]:  # fmt: skip
     """Return the embeddings of ``texts`` by several encoders: the last but one layer of each side
     by side, and the last encoder's projected pooled state of the first chunk.
@@ -153,15 +156,17 @@ def encode_penultimate(
     hidden, pooled = [], torch.empty(0)
     with torch.no_grad():
         for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
-            rows = _ids(tokenizer, texts, chunks, encoder.device)
+            cut, rows = _ids(tokenizer, texts, chunks, layout, encoder.device)
             outs = [
                 (encoder(piece, output_hidden_states=True), kept) for piece, kept in _pieces(rows)
             ]
-            hidden.append(torch.cat([out.hidden_states[-2][:kept] for out, kept in outs]))
+            states = torch.cat([out.hidden_states[-2][:kept] for out, kept in outs])
+            parts = zip(torch.split(states, chunks), cut, strict=True)
+            hidden.append(torch.cat([weigh(part, rows_) for part, rows_ in parts]))
             pooled = torch.cat([out[0][:kept] for out, kept in outs])
     both = torch.split(torch.cat(hidden, dim=-1), chunks)
     return [
-        Embedding(join_chunks(part), pooled[index * chunks : index * chunks + 1])
+        Embedding(join_chunks(part, layout), pooled[index * chunks : index * chunks + 1])
         for index, part in enumerate(both)
     ]
 
@@ -178,11 +183,12 @@ def _pieces(rows: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
         yield torch.cat([piece, fill]), len(piece)
 
 
-def _ids(tokenizer: Any, texts: Sequence[str], chunks: int, device: Any) -> torch.Tensor:
+def _ids(
+    tokenizer: Any, texts: Sequence[str], chunks: int, layout: str, device: Any
+) -> tuple[list[list[Row]], torch.Tensor]:
     import torch
 
     special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    rows = [
-        row for text in texts for row in chunk_ids(token_ids(tokenizer, text), chunks, *special)
-    ]
-    return to_device(torch.tensor(rows), device)
+    cut = [rows_of(tokenizer, text, layout) for text in texts]
+    ids = [row for rows in cut for row in chunk_ids(rows, chunks, *special)]
+    return cut, to_device(torch.tensor(ids), device)

@@ -161,10 +161,13 @@ class Renderer:
         refs = self._labels.describe(checkpoints)
         for ref in refs:
             for line in self._labels.notes.get(ref.name or "", ()):
-                if line not in self.notes:
-                    self.notes.append(line)
-                    print(f"loraeval: {line}", file=sys.stderr)
+                self._note(line)
         return refs
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
+            print(f"loraeval: {line}", file=sys.stderr)
 
     def _told(self, name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
         from loraeval.render.base_model import base_prediction, locate_base
@@ -177,12 +180,18 @@ class Renderer:
     def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
         texts = (prompt.text, prompt.negative or self.recipe.negative_prompt)
         if texts not in self._chunks:
-            from loraeval.render.encode import chunks_needed
             from loraeval.render.tokenizers import load_tokenizers
+            from loraeval.render.tokens import asks_ui, chunks_needed
 
             self._tokenizers = self._tokenizers or load_tokenizers(self.recipe)
             limit = self.recipe.max_prompt_chunks
-            self._chunks[texts] = chunks_needed(self._tokenizers, texts, limit)
+            layout = self.recipe.prompt_layout
+            self._chunks[texts] = chunks_needed(self._tokenizers, texts, limit, layout)
+            if layout == "training" and any(map(asks_ui, texts)):
+                self._note(
+                    "weights in brackets and BREAK are words of the prompt, as in training; set "
+                    'prompt_layout = "ui" in the recipe to render them as A1111 and ComfyUI do'
+                )
         return make_job(self.recipe, ref, prompt, seed, self._chunks[texts])
 
     def _render(self, jobs: list[Job]) -> Iterator[Render]:

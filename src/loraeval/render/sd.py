@@ -137,7 +137,7 @@ class Engine:
             encoders = [getattr(pipe, name) for name in names]
             tokenizers = [getattr(pipe, n.replace("text_encoder", "tokenizer")) for n in names]
             function = getattr(encode, self.rendering.encode)
-            made = function(tokenizers, encoders, new, chunks, clip_skip)
+            made = function(tokenizers, encoders, new, chunks, clip_skip, self.recipe.prompt_layout)
         for text, embedding in zip(new, made, strict=True):
             known[text] = embedding
             self._embeddings.put(keys[text], embedding)
