@@ -178,7 +178,7 @@ OPTIONS: tuple[Option, ...] = (
         _MEASURED,
         read_names,
     ),
-    Option("reference", "DIR", "images in the style, for style", _MEASURED),
+    Option("reference", "DIR", "images in the style, for style; several as A:B", _MEASURED),
     Option(
         "encoder",
         "SPEC",

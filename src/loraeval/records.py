@@ -105,10 +105,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """Prompts with distinct ids, in file order."""
+    """Prompts with distinct ids, in file order; ``notes`` on what of their file was not taken."""
 
     name: str
     prompts: tuple[Prompt, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def digest(self) -> str:

@@ -139,7 +139,6 @@ def test_sample_lines() -> None:
         ("a --w x", "--w needs a number"),
         ("a --w 9999999", "width must be"),
         ("a --d 1 --d 2", "--d stands twice"),
-        ("a --ss euler", "recipe"),
         ("--w 512", "text is empty"),
         ("a --l 1e999", "--l needs a number"),
         ("# only a comment", "at least one prompt"),

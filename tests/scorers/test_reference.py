@@ -166,7 +166,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
 def test_too_few_images_are_refused_with_the_number(tmp_path):
     for seed in range(MINIMUM - 1):
         Image.fromarray(scene(seed).cells).save(tmp_path / f"{seed}.png")
-    with pytest.raises(InputError, match=f"at least {MINIMUM} reference images, found 5"):
+    with pytest.raises(InputError, match=f"at least {MINIMUM} reference images .* found 5"):
         ReferenceSet.from_folder(tmp_path, ENCODER)
 
 

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     request = request_of(args)
     prompts = read_prompts(args.prompts) if args.prompts else None
     renders = find_renders(args.source, prompts)
-    for words in problem_words(renders):
+    for words in [*(prompts.notes if prompts else ()), *problem_words(renders)]:
         say(words)
     panel = build_panel(panel_choice(request), baseline_of(request), quiet=False)
     if args.save_reference is not None:

@@ -120,18 +120,23 @@ def _reference(
     choice: PanelChoice, baseline: Baseline | None, encoder: Encoder | None, quiet: bool
 ) -> ReferenceSet | None:
     from loraeval.scorers.reference import ReferenceSet
+    from loraeval.scorers.reference_folder import reference_folders, reference_images
 
     if choice.reference is not None:
-        if not choice.reference.is_dir():
-            raise UsageError(
-                f"{choice.reference}: expected a folder of images in the style (--reference)"
-            )
+        folders = reference_folders(choice.reference)
+        for folder in folders:
+            if not folder.is_dir():
+                raise UsageError(
+                    f"{folder}: expected a folder of images in the style (--reference)"
+                )
+            for line in reference_images(folder)[1]:
+                say(line, quiet)
         if encoder is not None:
             lattice = choice.lattice if isinstance(choice.lattice, tuple) else None
             left_out: list[ImageError] = []
             try:
                 return ReferenceSet.from_folder(
-                    choice.reference,
+                    folders,
                     encoder,
                     progress=not quiet,
                     lattice=lattice,

@@ -110,7 +110,10 @@ def choose_prompts(request: Request, baseline: Baseline | None) -> PromptSet:
     from loraeval.prompts.sets import read_prompts
 
     name = request.existing(request.prompts) or (baseline.prompt_set if baseline else None)
-    return read_prompts(name or "")
+    found = read_prompts(name or "")
+    for note in found.notes:
+        say(f"prompts {found.name}: {note}")
+    return found
 
 
 def panel_choice(request: Request) -> PanelChoice:

@@ -47,7 +47,9 @@ def build_prompt(
     )
 
 
-def build_set(name: str, prompts: Iterable[Prompt], where: str) -> PromptSet:
+def build_set(
+    name: str, prompts: Iterable[Prompt], where: str, notes: tuple[str, ...] = ()
+) -> PromptSet:
     """Return the prompts as a set; raise ``PromptError`` for none, too many, or a double id."""
     seen: dict[str, Prompt] = {}
     for prompt in prompts:
@@ -60,4 +62,4 @@ def build_set(name: str, prompts: Iterable[Prompt], where: str) -> PromptSet:
             raise PromptError(f"{where}: more than {MAX_PROMPTS} prompts; split the set")
     if not seen:
         raise PromptError(f"{where}: expected at least one prompt, found none")
-    return PromptSet(name, tuple(seen.values()))
+    return PromptSet(name, tuple(seen.values()), notes)

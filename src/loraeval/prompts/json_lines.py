@@ -10,6 +10,7 @@ from loraeval.errors import LoraevalError, PromptError
 from loraeval.outside import json as strict_json
 from loraeval.outside.text import clean, has_raw_bytes
 from loraeval.prompts.building import build_prompt, build_set
+from loraeval.prompts.image_metadata import of_rows
 from loraeval.prompts.limits import MAX_LINE_BYTES, OVERRIDES, check_keys
 from loraeval.records import Prompt, PromptSet
 
@@ -28,6 +29,8 @@ def parse_json_lines(text: str, name: str, where: str) -> PromptSet:
     of the prompt, so that they are left out. Raises ``PromptError`` naming file and line.
     """
     rows = list(objects(text, where))
+    if rows and all("file_name" in row and "image" not in row for _, row in rows):
+        return of_rows(rows, name, where)
     if any("image" in row for _, row in rows):
         return build_set(name, _of_renders(rows), where)
     return build_set(name, [_of_prompt(row, here) for here, row in rows], where)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from loraeval.errors import PromptError
 from loraeval.outside.text import MAX_FILE_BYTES, clean, read_text
+from loraeval.prompts.image_metadata import parse_csv
 from loraeval.prompts.json_lines import parse_json_lines
 from loraeval.prompts.kohya_folder import read_caption_folder
 from loraeval.prompts.limits import MAX_MANIFEST_BYTES
 from loraeval.prompts.sample_lines import parse_sample_lines
+from loraeval.prompts.sample_tables import parse_json
 from loraeval.prompts.toml_file import parse_toml
 from loraeval.records import PromptSet
 
@@ -20,6 +22,8 @@ _PARSERS = {
     ".jsonl": parse_json_lines,
     ".ndjson": parse_json_lines,
     ".txt": parse_sample_lines,
+    ".json": parse_json,
+    ".csv": parse_csv,
 }
 
 
@@ -28,7 +32,8 @@ def read_prompts(path_or_name: str | Path) -> PromptSet:
 
     ``path_or_name`` is the name of a set that ``prompts/NAME.toml`` holds (in the working folder,
     else among loraeval's own), a TOML file, a folder of images with captions, a JSON Lines file
-    (of prompts, or a renders manifest), or a ``.txt`` file of sd-scripts' sample prompts. Raises
+    (of prompts, a renders manifest, or an image folder's metadata, also as CSV), a ``.txt`` file
+    of sd-scripts' or A1111's prompts, or trainers' sample prompts in TOML and JSON. Raises
     ``PromptError`` with file and place for whatever is not a prompt set.
     """
     path = Path(path_or_name)
@@ -46,7 +51,7 @@ def read_prompts(path_or_name: str | Path) -> PromptSet:
     parse = _PARSERS.get(path.suffix.lower())
     if parse is None:
         raise PromptError(
-            f"{clean(path)}: expected a prompt set: a .toml, .jsonl or .txt file, "
+            f"{clean(path)}: expected a prompt set: a .toml, .jsonl, .json, .csv or .txt file, "
             "or a folder of captioned images"
         )
     most = MAX_MANIFEST_BYTES if parse is parse_json_lines else MAX_FILE_BYTES

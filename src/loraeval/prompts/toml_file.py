@@ -10,6 +10,7 @@ from loraeval.outside import toml
 from loraeval.outside.text import clean
 from loraeval.prompts.building import build_prompt, build_set
 from loraeval.prompts.limits import OVERRIDES, check_id, check_keys, check_text
+from loraeval.prompts.sample_tables import is_sample_table, of_sample_table
 from loraeval.records import PromptSet
 
 _SET_KEYS = ("name", "description", "negative")
@@ -25,6 +26,8 @@ def parse_toml(text: str, name: str, where: str) -> PromptSet:
     (naming the nearest valid one), a wrong type or range, a double id, a set without prompts.
     """
     data = _load(text, where)
+    if is_sample_table(data):
+        return of_sample_table(data, name, where)
     check_keys(data, ("set", "prompt"), where)
     head, rows = data.get("set", {}), data.get("prompt", [])
     if not isinstance(head, dict):

@@ -12,7 +12,7 @@ needs no reference images.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +24,12 @@ from tqdm import tqdm
 
 from loraeval.errors import BaselineError, ImageError, InputError, StaleError
 from loraeval.images.picture import open_picture, picture_from_array
-from loraeval.images.reading import IMAGE_EXTENSIONS
 from loraeval.outside import json as strict_json
 from loraeval.outside.text import clean, read_text
 from loraeval.prompts.limits import MAX_ID
 from loraeval.scorers.copies import SIDE, CopyFinder, pack, thumbnail, unpack
 from loraeval.scorers.palette import colours_in
+from loraeval.scorers.reference_folder import reference_images
 from loraeval.scorers.reference_view import (
     NEIGHBOURS,
     Array,
@@ -105,13 +105,15 @@ class ReferenceSet:
     @classmethod
     def from_folder(
         cls,
-        folder: Path,
+        folder: Path | Sequence[Path],
         encoder: Encoder,
         progress: bool | Callable[[int, int], None] = False,
         lattice: tuple[int, int] | None = None,
         unreadable: Callable[[ImageError], object] | None = None,
     ) -> ReferenceSet:
-        """Build a reference from the images in ``folder`` (not below it), in name order.
+        """Build a reference from the images of ``folder``, in name order: those right in it and
+        those of a training folder's ``10_name`` folders (``reference_folder``); of several folders
+        one after the other.
 
         ``lattice`` = (columns, rows) is the style's pixel grid, on which colours are counted as
         in the renders; without one each image's own is estimated.
@@ -119,16 +121,20 @@ class ReferenceSet:
         cannot be read is told to ``unreadable`` and left out; without that function it raises its
         ``ImageError``. Raises ``InputError`` for fewer than ``MINIMUM`` images.
         """
-        if not folder.is_dir():
-            raise InputError(f"{folder}: expected a folder of reference images, found none")
-        paths = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in IMAGE_EXTENSIONS and not path.name.startswith(".")
-        )
+        folders = [folder] if isinstance(folder, Path) else list(folder)
+        paths: list[Path] = []
+        lines: list[str] = []
+        for place in folders:
+            if not place.is_dir():
+                raise InputError(f"{place}: expected a folder of reference images, found none")
+            found, left = reference_images(place)
+            paths += found
+            lines += left
         if len(paths) < MINIMUM:
+            more = f" ({'; '.join(lines)})" if lines else ""
             raise InputError(
-                f"{folder}: expected at least {MINIMUM} reference images, found {len(paths)}"
+                f"{folders[0]}: expected at least {MINIMUM} reference images in the folder or its "
+                f"10_name folders, found {len(paths)}{more}"
             )
         images = _readable(paths, unreadable)
         return cls.from_images(images, encoder, progress, len(paths), lattice)
