@@ -152,11 +152,18 @@ def take(path: Path, scores: Path) -> None:
     write_text_atomically(scores, f"[\n{lines}\n]\n")
 
 
-def measured(runs: Runs) -> Law:
-    """Return the law of measured scores; a scorer counts where every image of both runs has it.
+@dataclass(frozen=True)
+class Source:
+    """Measured scores: prompt levels (p, m), seed effects (k, m), the collapsed run's (c, m)."""
 
-    A seed's effects on all scorers are drawn together, levels likewise.
-    """
+    metrics: tuple[str, ...]
+    levels: Array
+    effects: Array
+    collapsed: Array
+
+
+def load(runs: Runs) -> Source:
+    """Read the measured scores; a scorer counts where every image of both runs has it."""
     rows = json.loads(runs.scores.read_text(encoding="utf-8"))
     good = [row for row in rows if row["run"] == runs.good[0] and row["epoch"] in runs.good[1]]
     fallen = [row for row in rows if row["run"] == runs.collapsed]
@@ -170,9 +177,18 @@ def measured(runs: Runs) -> Law:
         if len(numbers) > 1:
             levels.append(numbers.mean(axis=0))
             found.append((numbers - levels[-1]) * np.sqrt(len(numbers) / (len(numbers) - 1)))
-    effects = np.concatenate(found)
     low = np.array([[row["scores"][m] for m in metrics] for row in fallen])
-    middle = np.array(levels)
+    return Source(metrics, np.array(levels), np.concatenate(found), low)
+
+
+def measured(runs: Runs) -> Law:
+    """Return the law of measured scores: a seed's effects on all scorers are drawn together, and
+    the levels of a prompt likewise.
+    """
+    source = load(runs)
+    metrics, middle, effects, low = (
+        source.metrics, source.levels, source.effects, source.collapsed,
+    )  # fmt: skip
 
     def level(generator: np.random.Generator, gates: int, prompts: int) -> Array:
         return middle[generator.integers(len(middle), size=(gates, prompts))]
@@ -235,7 +251,7 @@ class World:
         loss = margins * self.margin[:, j] + (self.interaction[:, j] if rival else 0)
         share = (moved[..., j] > 1.5 * loss[:, None]).mean(axis=1)
         moved[..., j] -= np.where(moved[..., j] > 1.5 * loss[:, None], (loss / share)[:, None], 0)
-        return moved
+        return np.minimum(moved, 1.0)
 
     def spoilt(self, lost: Array, level: float, j: int) -> Array:
         """Return the candidate with the images ``lost`` (s, n) at ``level`` times their score."""

@@ -15,7 +15,7 @@ import altair as alt
 import numpy as np
 import vl_convert
 
-from _gate_worlds import HERE, WORLDS, load
+from _gate_worlds import HERE, MEASURED, load
 from loraeval.baselines.margins import shift_seen_in
 from loraeval.baselines.profile import SHARE
 
@@ -26,7 +26,7 @@ COUNTS = (3, 12, 60)
 
 def curves() -> tuple[list[dict[str, object]], float, dict[int, float]]:
     """Return the points of the curves, the margin, and per count the share beyond the margin."""
-    source = load(WORLDS["punks"])
+    source = load(MEASURED["punks"])
     effects = source.effects[:, source.metrics.index(METRIC)]
     effects = effects - effects.mean()
     margin = float(shift_seen_in(SHARE) * effects.std(ddof=1))

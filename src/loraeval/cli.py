@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "score": ("loraeval.commands.score", "score images that exist already"),
     "gate": ("loraeval.commands.gate", "compare scores with a baseline: pass, fail, inconclusive"),
+    "compare": ("loraeval.commands.compare", "tell two checkpoints or runs apart, or not"),
     "baseline": ("loraeval.commands.baseline", "freeze, list and show baselines"),
     "chart": ("loraeval.commands.chart", "draw scores by epoch as PNG and SVG"),
     "report": ("loraeval.commands.report", "write the HTML report of a run"),

@@ -232,6 +232,27 @@ OPTIONS: tuple[Option, ...] = (
     Option("max-images", "N", "stop after N images a checkpoint", _SURE, read_count),
     Option("min-images", "N", "no verdict before N images", _SURE, read_count),
     Option(
+        "bad-share",
+        "T",
+        "rise of the share of bad images that is not accepted (default 0.1)",
+        _SURE,
+        read_rate(0, 1, "above 0 and below 1"),
+    ),
+    Option(
+        "strict",
+        "",
+        "keep alpha also where images collapse to any level; takes more images",
+        _SURE,
+        flag=True,
+    ),
+    Option(
+        "allow-partial",
+        "",
+        "let a part of the plan's images pass, and show it",
+        _SURE,
+        flag=True,
+    ),
+    Option(
         "inconclusive",
         "AS",
         "what an undecided gate counts as; skip is neither: exit code 3, a skipped test "

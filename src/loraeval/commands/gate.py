@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="METRIC=LOSS",
         help="replace the baseline's margin, e.g. grid=0.05 (repeatable)",
     )
+    parser.add_argument(
+        "--prompts", metavar="SET", help="the prompts that were meant to be shown, if not all"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
 
@@ -50,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from loraeval.evaluation.setup import baseline_of, gate_options
     from loraeval.gate import gate_rows
     from loraeval.gate.text import verdict_table
+    from loraeval.prompts.sets import read_prompts
     from loraeval.report.series import in_epoch_order
     from loraeval.scores_file import read_scores
 
@@ -71,7 +75,15 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--select '{args.select}' matches no row; the runs there are: {runs}")
         rows = found
     profile = read_profile(args.profile) if args.profile else None
-    verdicts = gate_rows(baseline, in_epoch_order(rows), options, profile=profile)
+    declared = read_prompts(args.prompts).prompts if args.prompts else ()
+    verdicts = gate_rows(
+        baseline,
+        in_epoch_order(rows),
+        options,
+        profile=profile,
+        declared=[prompt.id for prompt in declared] or None,
+        tags={prompt.id: prompt.tags for prompt in declared},
+    )
     code = exit_code(verdicts, request.inconclusive)
     if args.json:
         print(quoted_json(json.dumps(_report(verdicts, code), indent=1, allow_nan=False)))

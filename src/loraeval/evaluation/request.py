@@ -47,6 +47,9 @@ class Request:
     power: float | None = None
     max_images: int | None = None
     min_images: int | None = None
+    bad_share: float | None = None
+    strict: bool = False
+    allow_partial: bool = False
     inconclusive: Undecided | None = None
     here: Path = Path()
     root: Path = Path()

@@ -131,6 +131,6 @@ def gate_options(request: Request) -> GateOptions:
     """Return how sure the gate must be; raise ``UsageError`` for what contradicts itself."""
     from loraeval.gate import GateOptions
 
-    names = ("alpha", "power", "max_images", "min_images")
+    names = ("alpha", "power", "max_images", "min_images", "bad_share", "strict", "allow_partial")
     given = {name: getattr(request, name) for name in names if getattr(request, name) is not None}
     return GateOptions(**given)

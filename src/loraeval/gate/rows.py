@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from loraeval.baselines import Baseline, Profile, is_fault
 from loraeval.baselines.shares import SHARES
 from loraeval.errors import BaselineError, ScoresError, StaleError, UsageError
+from loraeval.gate.by_prompt import prompt_advice
 from loraeval.gate.comparable import check_comparable
 from loraeval.gate.completeness import follows_order, missing_images
 from loraeval.gate.copies import distinct_comparison, pixel_digest
@@ -39,6 +40,7 @@ def gate_rows(
     checkpoint: Checkpoint | None = None,
     profile: Profile | None = None,
     declared: Sequence[str] | None = None,
+    tags: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Verdict]:
     """Return one verdict per checkpoint (run, epoch or step, strength) in ``rows``, in order of
     appearance.
@@ -47,8 +49,8 @@ def gate_rows(
     ``stale`` with the reason. An image that is given twice counts once, as a copy is no further
     evidence. Bounds hold at any time; rows that are exactly what a sequential gate's order begins
     with, and show no fault, continue its plan instead. ``declared`` are the prompts that were meant
-    to be shown, where they are not the baseline's. Raises ``ScoresError`` where there are no rows,
-    and for an image with two different scores.
+    to be shown, where they are not the baseline's, ``tags`` those of each prompt. Raises
+    ``ScoresError`` where there are no rows, and for an image with two different scores.
     """
     options = options or GateOptions()
     groups: dict[tuple[object, ...], list[ScoreRow]] = {}
@@ -67,7 +69,9 @@ def gate_rows(
         except StaleError as error:
             found.append(stale_verdict(item, baseline, str(error), images=len(members)))
             continue
-        found.append(_gate_group(item, index, members, options, declared))
+        verdict = _gate_group(item, index, members, options, declared)
+        advice = prompt_advice(baseline, members, options.alpha, tags)
+        found.append(replace(verdict, advice=advice))
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from loraeval.baselines import Baseline, is_fault
 from loraeval.baselines.shares import SHARES
 from loraeval.errors import ScoresError
+from loraeval.gate.by_prompt import prompt_advice
 from loraeval.gate.comparable import check_comparable
 from loraeval.gate.copies import distinct_comparison
 from loraeval.gate.faults import health_comparison, no_effect_reason
@@ -93,7 +94,8 @@ class SequentialGate:
         """
         check_comparable(self.baseline, self._rows)
         found = self._stopped or self._conclude(self._comparisons())
-        named = replace(found, checkpoint=checkpoint or found.checkpoint)
+        advice = prompt_advice(self.baseline, self._rows, self.options.alpha)
+        named = replace(found, checkpoint=checkpoint or found.checkpoint, advice=advice)
         return finished(named, self.baseline, self._rows, self.options)
 
     def _look(self) -> Verdict | None:

@@ -39,8 +39,10 @@ def _reasons(verdict: Verdict, width: int) -> list[str]:
     else:
         sentences = list(
             dict.fromkeys(c.reason for c in verdict.comparisons if c.outcome == verdict.outcome)
-        )
+        ) or [verdict.reason]
         sentences[-1] += stopped_early(verdict.images, verdict.planned)
+    sentences += [f"note: {note}" for note in verdict.notes]
+    sentences += [f"advice: {advice}" for advice in verdict.advice]
     return [
         line
         for sentence in sentences
