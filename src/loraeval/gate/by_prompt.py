@@ -3,9 +3,9 @@
 A gate on the mean does not see one concept of forty that was destroyed. Each prompt's loss is held
 against how far the baseline's own images fall below the others of their prompt. All prompts and
 scorers together name a sound prompt by chance with probability ``alpha`` at most (Bonferroni); the
-law of the baseline's falls is followed beyond what was seen by a power law fitted to the largest of
-them (Hill 1975, "A simple general approach to inference about the tail of a distribution"; Weissman
-1978 for the quantile), since scores fall far and rise little.
+law of the baseline's falls is followed beyond what was seen by an exponential tail fitted to the
+largest of them (excesses over a threshold: Pickands 1975), since scores fall far and rise little,
+and well beyond the largest of them, as skewed scores fall farther still.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ FEWEST_FALLS = 40
 
 TAIL = 0.1
 """Share of the golden falls that the tail is fitted to."""
+
+BEYOND = 1.5
+"""How much farther than the largest golden fall a loss must go: another image that scores 0, as one
+golden image does, is no news.
+"""
 
 NAMED = 5
 """Prompts named for one scorer."""
@@ -58,8 +63,9 @@ class Falls:
         ordered = np.sort(self.falls)[::-1]
         top = max(8, round(TAIL * len(ordered)))
         start = max(float(ordered[top]), 1e-3)
-        index = float(np.log(np.maximum(ordered[:top], start) / start).mean())
-        reach = min(start * (top / len(ordered) / chance) ** index, 2.0)
+        excess = float((ordered[:top] - start).mean())
+        reach = start + excess * math.log(top / len(ordered) / chance)
+        reach = max(BEYOND * float(ordered[0]), reach)
         tail = reach * scale / math.sqrt(1 + 1 / self.others)
         return np.asarray(np.maximum(normal, tail))
 
