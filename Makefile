@@ -1,6 +1,7 @@
 # make demo  installs what is missing and does the main job for real, offline, on a CPU
 # make test  installs what is missing and runs lint, types and the test suite but its nightly part
 # make test-all  the same with the nightly part
+# make fast RESOLUTION=lowest-direct  the rooms without torch on the lowest (highest: newest) dependencies
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 XDIST := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo demo-baseline demo-chart test test-all lint types unit clean real-scores real-baseline readme-chart docs
+.PHONY: install demo demo-baseline demo-chart test test-all lint types unit clean real-scores real-baseline readme-chart docs fast
 
 install: $(VENV)/installed
 
@@ -82,9 +83,24 @@ unit: install
 test-all: install lint types
 	$(BIN)/pytest $(XDIST)
 
+# The declared ranges of dependencies: their newest versions (highest) or their lowest, without torch,
+# through the rooms that need none.
+RESOLUTION ?= highest
+RANGE := .venv-$(RESOLUTION)
+FAST := tests/spine tests/outside tests/prompts tests/checkpoints tests/images tests/gate tests/baselines \
+  tests/sources tests/plugin tests/report/test_watch.py tests/report/test_texts.py tests/report/test_rating.py
+
+fast:
+	test -x $(RANGE)/bin/python || $(PYTHON) -m venv $(RANGE)
+	$(RANGE)/bin/pip install --quiet uv
+	$(RANGE)/bin/uv pip install --quiet --python $(RANGE)/bin/python --resolution $(RESOLUTION) \
+	  -e '.[rate]' 'pytest-xdist>=3.6' 'hypothesis>=6.120'
+	$(RANGE)/bin/python tools/golden_scores.py --check
+	$(RANGE)/bin/pytest -n 2 -m 'not nightly and not slow and not browser' $(FAST)
+
 # The documentation site with the API page, in build/docs; a broken link is an error.
 docs: install
 	$(BIN)/python tools/build_docs.py
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-highest .venv-lowest-direct runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
