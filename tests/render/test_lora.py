@@ -39,9 +39,9 @@ def test_every_module_of_sd_scripts_has_its_place(kohya: Path, family: str) -> N
     keys = [f"{name}.lora_{half}.weight" for name in names for half in ("down", "up")]
     placed = match(group_keys(keys), module_names(layers, family))
     assert len(placed) == len(names)
-    for (component, path), module in placed.items():
+    for (component, path), spot in placed.items():
         shape = layers[component][path]
-        assert shape[:2] == (names[module.name]["out"], names[module.name]["in"])
+        assert shape[:2] == (names[spot.name]["out"], names[spot.name]["in"])
 
 
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])

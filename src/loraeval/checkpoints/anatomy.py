@@ -15,8 +15,9 @@ from typing import Literal
 
 from loraeval.checkpoints import family as naming
 from loraeval.checkpoints.header import Header, TensorInfo, read_header, read_scalars
+from loraeval.checkpoints.keys import DENOISER
 from loraeval.checkpoints.layout import lora_modules
-from loraeval.checkpoints.naming import Module, group_modules
+from loraeval.checkpoints.modules import Module, group_modules
 from loraeval.checkpoints.scale import module_scale, peft_alphas
 from loraeval.checkpoints.scan import Scan, scan_all, scan_some
 from loraeval.errors import CheckpointError
@@ -53,8 +54,9 @@ class Component:
 class Anatomy:
     """Everything ``read_anatomy`` found; ``*_evidence`` says what betrays it.
 
-    ``family`` is ``sd15``, ``sdxl``, another family's name, ``sd15 or sdxl`` (a text-encoder-only
-    file can not tell) or ``unknown``. ``unsupported`` lists keys that are not merged.
+    ``family`` is a family's name (``loraeval.families``), several joined by ``or`` (a
+    text-encoder-only file can not tell), or ``unknown``; ``fits`` are all families whose layers
+    these may be. ``unsupported`` lists keys that are not merged.
     ``expected_bytes`` is what the size formula gives for these modules and ranks, None where the
     modules are not those of sd-scripts. ``checked`` tells whether zeros and NaN were looked for in
     all tensors or in a sample.
@@ -83,6 +85,7 @@ class Anatomy:
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict, repr=False)
     conv_ranks: tuple[int, ...] = ()
+    fits: tuple[str, ...] = ()
 
     @property
     def module_counts(self) -> dict[str, int]:
@@ -129,7 +132,8 @@ def anatomy_of(header: Header, *, deep: bool | None = None) -> Anatomy:
         deep = header.data_bytes <= AUTO_BYTES
     modules, kinds, unknown = group_modules(header.tensors.values())
     kind, kind_evidence = naming.format_of(header, modules, kinds, unknown)
-    family, family_evidence = naming.family_of(header.metadata, modules)
+    named = naming.family_of(header.metadata, modules)
+    family = named.family
     scan = scan_all(header) if deep else scan_some(header, _worth_a_look(modules))
     alphas, bad_alphas = _alphas(header, modules)
     parts = tuple(
@@ -140,7 +144,8 @@ def anatomy_of(header: Header, *, deep: bool | None = None) -> Anatomy:
     expected, size_note = _expected_bytes(header, modules, family, kind)
     return Anatomy(
         path=header.path, file_bytes=header.file_bytes, header_bytes=header.header_bytes,
-        format=kind, format_evidence=kind_evidence, family=family, family_evidence=family_evidence,
+        format=kind, format_evidence=kind_evidence, family=family, family_evidence=named.evidence,
+        fits=named.fit,
         components=parts,
         dtypes=dict(Counter(info.dtype for info in header.tensors.values())),
         unsupported=naming.unsupported_keys(modules), unknown_keys=tuple(unknown),
@@ -174,7 +179,7 @@ def check_loadable(anatomy: Anatomy, family: FamilyName) -> None:
             f"{name}: {len(anatomy.unknown_keys)} keys belong to no LoRA module, "
             f"such as {clean(anatomy.unknown_keys[0])}"
         )
-    if family not in anatomy.family.split(" or "):
+    if family not in (anatomy.family, *anatomy.fits):
         raise CheckpointError(
             f"{name}: this is a LoRA for {anatomy.family} ({anatomy.family_evidence}), "
             f"the base model is {family}; give the base model that it was trained on"
@@ -187,12 +192,14 @@ def check_loadable(anatomy: Anatomy, family: FamilyName) -> None:
 
 
 def _unet_first(item: tuple[str, list[Module]]) -> tuple[bool, str]:
-    return item[0] != "unet", item[0]
+    return item[0].startswith("te"), item[0]
 
 
 def _by_component(modules: Mapping[str, Module], family: str) -> dict[str, list[Module]]:
     parts: dict[str, list[Module]] = {}
-    rename = FAMILIES[family].text_names if family in FAMILIES else {}
+    rename: dict[str, str] = {}
+    if family in FAMILIES:
+        rename = {DENOISER: FAMILIES[family].denoiser, **FAMILIES[family].text_names}
     for module in modules.values():
         parts.setdefault(rename.get(module.component, module.component), []).append(module)
     return parts

@@ -6,23 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loraeval.checkpoints.header import Header
-from loraeval.checkpoints.naming import KINDS, Module, strange_file
+from loraeval.checkpoints.keys import UNKNOWN, strange_file
+from loraeval.checkpoints.modules import Module
+from loraeval.families import Layer, Naming, name_lora
 from loraeval.outside.text import clean
 
 if TYPE_CHECKING:
     from loraeval.checkpoints.anatomy import Component
 
 # First match wins: a DoRA also has LoRA keys, a LyCORIS preset may mix kinds.
-_ORDER = ("dora", "loha", "lokr", "oft", "glora", "ia3", "full", "norm", "tucker")
-_REFUSED = {"oft", "glora", "ia3", "full", "norm", "weight", "bias"}
-_BY_WIDTH = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
-_BY_VERSION = (
-    ("sdxl", "sdxl"),
-    ("sd_v1", "sd15"),
-    ("sd_v2", "sd2"),
-    ("sd3", "sd3"),
-    ("flux", "flux"),
-)
+_ORDER = ("dora", "loha", "lokr", "oft", "glora", "ia3", "full", "norm", "peft-other", "embedding",
+          "tucker")  # fmt: skip
+REFUSED = frozenset({
+    "oft", "glora", "ia3", "full", "norm", "weight", "bias", "lora-bias", "peft-other", "embedding",
+})  # fmt: skip
+"""Kinds of tensors that are not merged into weights."""
 
 
 def format_of(
@@ -32,9 +30,20 @@ def format_of(
     strange = strange_file(unknown)
     if strange and not modules:
         return "unknown", f"{strange} (keys such as {clean(unknown[0])})"
+    if modules and all(module.component == UNKNOWN for module in modules.values()):
+        key = _a_key(next(iter(modules.values())))
+        return "unknown", (
+            f"a LoRA whose naming is not known (keys such as {clean(key)}); convert it to "
+            "kohya's, PEFT's or diffusers' names"
+        )
     for kind in _ORDER:
         if kinds.get(kind):
-            example = next(s for m in modules.values() for s in m.tensors if KINDS[s] == kind)
+            example = next(
+                info.name.rpartition(m.name)[2].lstrip(".")
+                for m in modules.values()
+                for role, info in m.tensors.items()
+                if m.kinds[role] == kind
+            )
             name = "locon" if kind == "tucker" else kind
             return name, f"{kinds[kind]} keys such as .{example}"
     if kinds.get("lora"):
@@ -51,45 +60,16 @@ def format_of(
     return "unknown", f"{strange or 'no LoRA keys'} (keys such as {clean(names[0])})"
 
 
-def family_of(metadata: Mapping[str, str], modules: Mapping[str, Module]) -> tuple[str, str]:
-    """Return the family and what betrays it; tensors decide before metadata."""
-    for name in modules:
-        if "double_blocks" in name or "single_transformer_blocks" in name:
-            return "flux", "double_blocks"
-        if "joint_blocks" in name:
-            return "sd3", "joint_blocks"
-    for module in modules.values():
-        path = module.name.replace(".", "_").replace("_processor", "")
-        if path.endswith("attn2_to_k") and module.inputs is not None:
-            family = _BY_WIDTH.get(module.inputs, "unknown")
-            return family, f"attn2_to_k reads states {module.inputs} wide"
-    for module in modules.values():
-        path = module.name.replace(".", "_")
-        if module.component == "te2" or "input_blocks" in path or "output_blocks" in path:
-            return "sdxl", f"the module {clean(module.name)}"
-        if path.endswith("proj_in") and module.kernel == 1:
-            return "sd15", "proj_in is a 1x1 convolution"
-    version = metadata.get("ss_base_model_version", "") or metadata.get(
-        "modelspec.architecture", ""
+def family_of(metadata: Mapping[str, str], modules: Mapping[str, Module]) -> Naming:
+    """Return which family the file is of and what betrays it (``families.evidence``)."""
+    layers = (
+        Layer(m.component, m.path, m.name, m.inputs, m.outputs, m.kernel) for m in modules.values()
     )
-    for start, family in (
-        *_BY_VERSION,
-        ("stable-diffusion-xl", "sdxl"),
-        ("stable-diffusion-v1", "sd15"),
-    ):
-        if version.startswith(start):
-            return family, f"the metadata names {clean(version)}"
-    return _family_without_unet(modules)
+    return name_lora(layers, metadata)
 
 
-def _family_without_unet(modules: Mapping[str, Module]) -> tuple[str, str]:
-    parts = {module.component for module in modules.values()}
-    if "te1" in parts:
-        return "sdxl", "keys of text encoder 1 of 2"
-    widths = {m.inputs for m in modules.values() if m.name.endswith(("q_proj", "k_proj", "v_proj"))}
-    if parts == {"te"} and widths == {768}:
-        return "sd15 or sdxl", "only a text encoder that both families share, and no metadata"
-    return "unknown", "no module that tells the families apart"
+def _a_key(module: Module) -> str:
+    return next(iter(module.tensors.values())).name
 
 
 def unsupported_keys(modules: Mapping[str, Module]) -> tuple[str, ...]:
@@ -97,8 +77,8 @@ def unsupported_keys(modules: Mapping[str, Module]) -> tuple[str, ...]:
     return tuple(
         info.name
         for module in modules.values()
-        for suffix, info in module.tensors.items()
-        if KINDS[suffix] in _REFUSED
+        for role, info in module.tensors.items()
+        if module.kinds[role] in REFUSED
     )
 
 
@@ -119,9 +99,10 @@ def notes_on(metadata: Mapping[str, str], parts: Sequence[Component]) -> Iterato
                 "scales, loraeval folds the scale into the weights first"
             )
     names = {part.name for part in parts}
-    if names and "unet" not in names:
+    texts = {name for name in names if name.startswith("te")}
+    if names and names == texts:
         yield "only text encoders were trained"
-    elif names == {"unet"}:
+    elif names and not texts:
         yield "only the UNet was trained: prompts mean what they mean in the base model"
     if "lora_alpha" in metadata and not any(part.alphas for part in parts):
         yield (

@@ -181,7 +181,10 @@ def _agree(name: str, a: Value, b: Value) -> bool:
 
 def _derived(anatomy: Anatomy, trainer: Trainer) -> list[tuple[str, tuple[Value, str]]]:
     """What the tensors and the neighbouring file names say."""
-    unet = next((part for part in anatomy.components if part.name == "unet"), anatomy.components[0])
+    unet = next(
+        (part for part in anatomy.components if not part.name.startswith("te")),
+        anatomy.components[0],
+    )
     rows: list[tuple[str, tuple[Value, str]]] = [
         ("file_size", (anatomy.file_bytes, "the file")),
     ]

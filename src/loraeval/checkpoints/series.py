@@ -18,7 +18,7 @@ from statistics import mode
 from typing import Literal
 
 from loraeval.checkpoints.header import read_header
-from loraeval.checkpoints.naming import split_key
+from loraeval.checkpoints.keys import split_key
 from loraeval.checkpoints.same_weights import same_weights
 from loraeval.checkpoints.series_files import (
     SeriesFile,

@@ -6,17 +6,42 @@ and made of stands in its record; no other room tells families apart by name.
 
 from __future__ import annotations
 
-from loraeval.families import sd15, sdxl
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from loraeval.families import (
+    chroma,
+    flux,
+    flux2,
+    krea2,
+    lumina2,
+    qwen_image,
+    sana,
+    sd2,
+    sd3,
+    sd15,
+    sdxl,
+    z_image,
+)
+from loraeval.families.evidence import Layer, Naming, name_family, version_name
+from loraeval.families.named import NAMED
 from loraeval.families.record import Family, Layout, Rendering, Training
 
 __all__ = [
-    "DEFAULT", "FAMILIES", "Family", "Layout", "Rendering", "Training", "layout_of",
+    "DEFAULT", "FAMILIES", "Family", "Layer", "Layout", "Naming", "Rendering", "Training",
+    "layout_of", "name_lora",
     "of_model_name", "of_pipeline", "of_training", "rendered", "rendering_of",
     "training_of",
 ]  # fmt: skip
 
-FAMILIES: dict[str, Family] = {module.FAMILY.name: module.FAMILY for module in (sd15, sdxl)}
-"""Every family by name."""
+_MODULES = (
+    sd15, sd2, sdxl, flux, chroma, flux2, sd3, qwen_image, z_image, lumina2, krea2,
+)  # fmt: skip
+
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (*(module.FAMILY for module in _MODULES), *NAMED, sana.FAMILY)
+}
+"""Every family by name. Where the layers of a file fit several, the first here is named."""
 
 DEFAULT = sd15.FAMILY
 """What sd-scripts' ``train_network.py`` trains where nothing says otherwise."""
@@ -51,29 +76,42 @@ def layout_of(name: str) -> Layout:
     return found
 
 
-def of_pipeline(class_name: str) -> Family | None:
-    """Return the family that a pipeline class of diffusers belongs to, None where none is."""
+def of_pipeline(class_name: str, config: Mapping[str, Any] | None = None) -> Family | None:
+    """Return the family that a pipeline class of diffusers belongs to, None where none is.
+
+    ``config`` is its denoiser's configuration, which decides where families share a class.
+    """
+    found = None
     for family in FAMILIES.values():
         if family.render is not None and class_name in family.render.pipelines:
-            return family
-    return None
+            told = family.render.told_by
+            if told and all((config or {}).get(key) == value for key, value in told.items()):
+                return family
+            found = found or (None if told else family)
+    return found
+
+
+def name_lora(layers: Iterable[Layer], metadata: Mapping[str, str]) -> Naming:
+    """Return which family a LoRA is of (``families.evidence``)."""
+    return name_family(tuple(FAMILIES.values()), layers, metadata)
 
 
 def of_training(text: object) -> Family | None:
     """Return the family that a training script or ``ss_base_model_version`` is of: the one whose
-    own name for it is the longest start of ``text``; None where none starts it.
+    own word for it is the longest start of ``text``; None where none starts it.
 
     >>> of_training("sdxl_train_network.py").name, of_training("sd_v1").name
     ('sdxl', 'sd15')
     """
-    starts = [
-        (len(start), family.name)
+    scripts = [
+        family
         for family in FAMILIES.values()
-        if family.training is not None
-        for start in (family.training.script, *family.versions)
-        if str(text or "").startswith(start)
+        if family.training is not None and str(text or "") == family.training.script
     ]
-    return FAMILIES[max(starts)[1]] if starts else None
+    if scripts:
+        return scripts[0]
+    name = version_name(tuple(FAMILIES.values()), str(text or ""))
+    return None if name is None else FAMILIES[name]
 
 
 def of_model_name(text: object) -> Family:

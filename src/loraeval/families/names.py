@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from loraeval.families.record import Rendering
 
@@ -17,28 +18,74 @@ _STEMS = {
 }  # fmt: skip
 
 
-def names_of(rendering: Rendering, component: str, path: str) -> Iterator[str]:
-    """Yield every name by which a LoRA file may call the layer ``path`` of ``component``.
-
-    ``component.path`` is diffusers' and PEFT's, ``lora_…_path`` kohya's. Text encoders are known
-    with and without ``text_model`` (transformers 5 dropped that level).
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A layer of a pipeline. ``swapped``: the file has the halves of its rows in the other
+    order.
     """
-    yield f"{component}.{path}"
-    flat = path.replace(".", "_")
-    prefixes = rendering.prefixes.get(component, ())
+
+    component: str
+    path: str
+    swapped: bool = False
+
+
+Names = dict[tuple[str, str], tuple[Target, ...]]
+"""(part of the pipeline, path with underscores), as ``checkpoints.keys`` reads them from a key, to
+the layers of the pipeline: more than one where the file stacks their rows in one matrix."""
+
+
+def names_of(rendering: Rendering, component: str, paths: Iterable[str]) -> Names:
+    """Return every name by which a LoRA file may call a layer of ``component``.
+
+    Text encoders are known with and without ``text_model`` (transformers 5 dropped that level).
+    """
+    table: Names = {}
+    listed = list(paths)
+    known = set(listed)
+    for part in rendering.parts.get(component, ()):
+        for path in listed:
+            target = (Target(component, path),)
+            for name in _spellings(rendering, component, path):
+                table[part, name] = target
+        if component == rendering.denoiser:
+            for theirs, ours in rendering.layers:
+                for number in _numbers(ours[0], known):
+                    targets = tuple(
+                        Target(component, one.removeprefix("~").format(n=number), one[0] == "~")
+                        for one in ours
+                    )
+                    if all(target.path in known for target in targets):
+                        table[part, _flat(theirs.format(n=number))] = targets
+    return table
+
+
+def _spellings(rendering: Rendering, component: str, path: str) -> Iterator[str]:
+    flat = _flat(path)
+    yield flat
     if component == rendering.denoiser:
-        names = [flat]
         if rendering.names == "stability" and (name := _stability_name(path)) is not None:
-            names.append(name)
-        yield from (f"{prefix}{name}" for prefix in prefixes for name in names)
+            yield name
         return
-    bare = flat.removeprefix("text_model_")
-    dotted = path.removeprefix("text_model.")
-    yield f"{component}.{dotted}"
-    yield f"{component}.text_model.{dotted}"
-    for prefix in prefixes:
-        yield f"{prefix}{bare}"
-        yield f"{prefix}text_model_{bare}"
+    bare = flat.removeprefix("text_model_").removeprefix("model_")
+    yield bare
+    yield f"text_model_{bare}"
+    yield f"model_{bare}"
+    yield f"transformer_text_model_{bare}"
+
+
+def _numbers(pattern: str, known: set[str]) -> list[int]:
+    """Return the numbers that ``{n}`` of a path stands for in a model; one of no meaning where the
+    path has none.
+    """
+    before, found, _ = pattern.partition("{n}")
+    if not found:
+        return [0]
+    starts = (path[len(before) :] for path in known if path.startswith(before))
+    return sorted({int(rest.split(".")[0]) for rest in starts if rest.split(".")[0].isdecimal()})
+
+
+def _flat(path: str) -> str:
+    return path.replace(".", "_")
 
 
 def _stability_name(path: str) -> str | None:

@@ -15,6 +15,23 @@ Part = Literal["unet", "vae"]
 
 
 @dataclass(frozen=True, slots=True)
+class Sign:
+    """What a layer of a family looks like: ``pattern`` is searched for in its path with underscores
+    (in its name as written where the pattern has a dot), its part of the pipeline must match
+    ``component``, its inputs be one of ``inputs`` (empty: any), its outputs ``ratio`` times them,
+    its kernel ``kernel`` wide.
+    ``sure``: no other family has such a layer.
+    """
+
+    pattern: str
+    inputs: tuple[int, ...] = ()
+    sure: bool = True
+    component: str = "unet"
+    ratio: int | None = None
+    kernel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleShape:
     """One trainable layer: ``inputs`` and ``outputs`` in channels, ``kernel`` 0 for a linear layer,
     1 or 3 for a convolution of that width.
@@ -93,24 +110,32 @@ class Rendering:
     ``engine`` names the class that samples (``module:class``), ``pipelines`` the classes of
     diffusers that a folder of the family may name, the one to load first; ``options`` go to its
     loader. ``denoiser`` and ``encoders`` are the pipeline's names of what a LoRA may change;
-    ``prefixes`` maps each to the prefixes that kohya's names have for it; ``names`` says which
-    names of a layer a LoRA file may use besides diffusers' (``loraeval.families.names``).
+    ``parts`` maps each to what LoRA files call it (``unet`` for any denoiser, ``te``, ``te1``, …:
+    ``checkpoints.keys``), sd-scripts' word last; ``names`` says which names of the layers a file
+    may use besides diffusers', and ``layers`` which names the original code has for them: one name
+    to the layers of diffusers whose rows it stacks, in their order (``loraeval.families.names``).
     ``encode`` names a function of ``render.encode``. ``single_file`` holds a start of keys that
     betrays a whole single-file model. ``configs`` are the published configurations by part, for
     single files, and ``tiny`` what differs in the small random models of the tests. ``blocks`` are
     the classes whose modules repeat, ``images_at_512`` the largest batch tried first on a GPU,
     counted in 512x512 images, ``compiling`` the costs by part, ``vae_overflows`` whether the VAE
-    needs float32 where all else is float16. ``multiple`` divides width and height.
+    needs float32 where all else is float16. ``multiple`` divides width and height. ``told_by`` is
+    what the denoiser's configuration must say where several families share a pipeline class.
+    ``steps`` and ``guidance`` are the default recipe's, from ``source``; ``guided`` says how
+    guidance works: ``true`` by a second pass for the negative prompt, ``embedded`` as an input of
+    the model, which then has no negative prompt, ``by model`` where a folder decides (distilled or
+    not). ``prompt_tokens`` is how many tokens of a prompt are read (None: chunks of 75).
     """
 
     pipelines: tuple[str, ...]
     encoders: tuple[str, ...]
-    prefixes: Mapping[str, tuple[str, ...]]
+    parts: Mapping[str, tuple[str, ...]]
     engine: str = "loraeval.render.sd:Engine"
     denoiser: str = "unet"
     options: Mapping[str, Any] = field(default_factory=dict)
     index: Mapping[str, Any] = field(default_factory=dict)
     names: str | None = None
+    layers: tuple[tuple[str, tuple[str, ...]], ...] = ()
     encode: str = ""
     single_file: tuple[str, ...] = ()
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -120,13 +145,21 @@ class Rendering:
     compiling: Mapping[Part, Compiling] = field(default_factory=dict)
     vae_overflows: bool = False
     multiple: int = 8
+    told_by: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 30
+    guidance: float = 7.5
+    guided: Literal["true", "embedded", "by model"] = "true"
+    source: str = ""
+    prompt_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
     """A base-model family: ``name`` as files and options spell it, ``title`` as people do.
 
-    ``versions`` are starts of what ``ss_base_model_version`` and ``modelspec.architecture`` record.
+    ``versions`` are starts of what ``ss_base_model_version``, ``modelspec.architecture``,
+    ``ss_network_module`` (without ``lora_``) and OneTrainer's model type record, lower case, words
+    parted by dashes. ``signs`` are how its layers are known. ``denoiser`` is what its denoiser is.
     ``text_names`` renames the text encoders of a LoRA file to the family's own (a file may call the
     only one ``te1``). ``layout`` is there where sd-scripts' modules are known one by one,
     ``render`` where images can be made.
@@ -135,6 +168,8 @@ class Family:
     name: str
     title: str
     versions: tuple[str, ...] = ()
+    signs: tuple[Sign, ...] = ()
+    denoiser: str = "transformer"
     text_names: Mapping[str, str] = field(default_factory=dict)
     training: Training | None = None
     layout: Layout | None = None

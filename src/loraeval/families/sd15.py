@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loraeval.families.clip import CLIP_L, SCHEDULER, TINY_TEXT, TINY_VAE, VAE
-from loraeval.families.record import Compiling, Family, Layout, Rendering, Training
+from loraeval.families.record import Compiling, Family, Layout, Rendering, Sign, Training
 
 _WIDTHS = (320, 640, 1280, 1280)
 
@@ -68,7 +68,14 @@ TINY_UNET = {
 FAMILY = Family(
     name="sd15",
     title="SD 1.5",
-    versions=("sd_v1", "stable-diffusion-v1"),
+    denoiser="unet",
+    versions=("sd-v1", "sd-1-5", "sd1", "sd-15", "stable-diffusion-v1", "stable-diffusion-1",
+    "sd-1"),
+    signs=(
+        Sign(r"(?:down_blocks|up_blocks|mid_block)_.*attn2_to_[kv]$", (768,)),
+        Sign(r"attentions_\d+_proj_(?:in|out)$", kernel=1),
+        Sign(r"(?:self_attn|mlp)_", (768,), sure=False, component="te"),
+    ),
     text_names={"te1": "te"},
     training=Training(
         script="train_network.py", version="sd_v1", architecture="stable-diffusion-v1",
@@ -82,7 +89,7 @@ FAMILY = Family(
         index={"safety_checker": [None, None], "feature_extractor": [None, None],
                "requires_safety_checker": False},
         encoders=("text_encoder",),
-        prefixes={"unet": ("lora_unet_",), "text_encoder": ("lora_te_",)},
+        parts={"unet": ("unet",), "text_encoder": ("te1", "te")},
         encode="encode_last",
         single_file=("cond_stage_model.transformer.",),
         configs={
@@ -94,6 +101,7 @@ FAMILY = Family(
         blocks=("ResnetBlock2D", "Transformer2DModel"),
         images_at_512=48,
         compiling={"unet": Compiling(36.6, 9.5, 0.70), "vae": Compiling(8.9, 1.3, 0.47)},
+        source="stable-diffusion-v1-5: the web interfaces' usual 30 steps at guidance 7.5",
     ),
 )  # fmt: skip
 """Costs of compiling as measured on H200s: see ``render.economy``."""

@@ -6,7 +6,7 @@ sd-scripts names its UNet by Stability's own block names (``input_blocks_4_1``).
 from __future__ import annotations
 
 from loraeval.families.clip import CLIP_G, CLIP_L, SCHEDULER, TINY_TEXT, TINY_VAE, VAE
-from loraeval.families.record import Compiling, Family, Layout, Rendering, Training
+from loraeval.families.record import Compiling, Family, Layout, Rendering, Sign, Training
 
 _LAYOUT = Layout(
     components=("unet", "te1", "te2"),
@@ -75,7 +75,19 @@ TINY_UNET = {
 FAMILY = Family(
     name="sdxl",
     title="SDXL",
+    denoiser="unet",
     versions=("sdxl", "stable-diffusion-xl"),
+    signs=(
+        Sign(
+            r"(?:^|_)(?:down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block)_"
+            r".*attn2_to_[kv]$",
+            (2048,),
+            sure=False,
+        ),
+        Sign(r"(?:input_blocks|output_blocks|middle_block)_", sure=False),
+        Sign(r"(?:self_attn|mlp)_", (768,), sure=False, component="te1?"),
+        Sign(r"(?:self_attn|mlp)_", (1280,), sure=False, component="te2"),
+    ),
     text_names={"te": "te1"},
     training=Training(
         script="sdxl_train_network.py", version="sdxl_base_v1-0",
@@ -90,8 +102,7 @@ FAMILY = Family(
         options={"add_watermarker": False},
         index={"force_zeros_for_empty_prompt": True},
         encoders=("text_encoder", "text_encoder_2"),
-        prefixes={"unet": ("lora_unet_",), "text_encoder": ("lora_te_", "lora_te1_"),
-                  "text_encoder_2": ("lora_te2_",)},
+        parts={"unet": ("unet",), "text_encoder": ("te", "te1"), "text_encoder_2": ("te2",)},
         names="stability",
         encode="encode_penultimate",
         single_file=("conditioner.embedders.1.",),
@@ -108,6 +119,7 @@ FAMILY = Family(
         images_at_512=24,
         compiling={"unet": Compiling(54.3, 16.5, 0.82)},
         vae_overflows=True,
+        source="stable-diffusion-xl-base-1.0: 30 steps at guidance 7.5",
     ),
 )  # fmt: skip
 """Its transformers repeat inside, up to ten times. Its VAE is in float32, never compiled."""

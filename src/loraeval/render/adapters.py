@@ -52,10 +52,14 @@ HALVES = {
 
 @dataclass(frozen=True, slots=True)
 class LoraModule:
-    """The tensors of one trained layer: ``keys`` maps each role to its key in the file."""
+    """The tensors of one trained layer: ``keys`` maps each role to its key in the file; ``part`` of
+    the pipeline and ``path`` with underscores, as ``checkpoints.keys`` reads them.
+    """
 
     name: str
     keys: Mapping[str, str]
+    part: str = ""
+    path: str = ""
 
     @property
     def alpha(self) -> str | None:

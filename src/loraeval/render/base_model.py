@@ -76,7 +76,8 @@ def base_family(base: Path, *, own_vae: bool = False) -> FamilyName:
     """
     if base.is_dir():
         name = str(read_json(base / "model_index.json").get("_class_name"))
-        family = families.of_pipeline(name)
+        config = base / "unet" / "config.json"
+        family = families.of_pipeline(name, read_json(config) if config.is_file() else None)
         if family is None:
             classes = [families.rendering_of(one).pipelines[0] for one in families.rendered()]
             raise CheckpointError(

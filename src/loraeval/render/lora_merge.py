@@ -22,7 +22,7 @@ from loraeval.checkpoints.scale import module_scale, peft_alphas
 from loraeval.errors import CheckpointError
 from loraeval.outside.text import clean
 from loraeval.render.adapters import LoraModule, decompose, difference, rank_of
-from loraeval.render.lora_names import group_keys, match, module_names
+from loraeval.render.lora_names import Placed, group_keys, match, module_names
 from loraeval.render.rests import LARGEST, Rests, split
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def read_lora(path: Path, device: str = "cpu", sha256: str | None = None) -> Lor
     trained = any(
         module.magnitude is not None
         or all(torch.stack([tensors[key].any() for key in module.factors]).tolist())
-        for name, module in modules.items()
-        if name.startswith(("lora_te", "text_encoder"))
+        for module in modules.values()
+        if module.part.startswith("te")
     )
     return Lora(path, modules, tensors, factors, trained, found)
 
@@ -120,25 +120,26 @@ class WeightSwapper:
         self.applied = 0
         """Number of modules that the current LoRA changed."""
 
-    def place(self, lora: Lora) -> dict[Place, LoraModule]:
-        """Return where each module of ``lora`` belongs, shapes checked.
+    def place(self, lora: Lora) -> dict[Place, Placed]:
+        """Return what each layer gets of ``lora``, shapes checked.
 
         Raises ``CheckpointError`` where one has no place or another shape than its layer.
         """
         placed = match(lora.modules, self._table, str(lora.path))
-        for place, module in placed.items():
-            weight = self._weights[place]
-            found = _shape(lora, module, weight)
+        for place, spot in placed.items():
+            module, weight = spot.module, self._weights[place]
+            found = _shape(lora, spot, weight)
             if found is None:
                 raise CheckpointError(
                     f"{lora.path}: the tensors of {module.name} do not fit each other; "
                     "the file is damaged or of a kind that loraeval does not know"
                 )
-            if found != (weight.shape[0], weight[0].numel()):
+            rows = self._rows(spot)[2]
+            if found != (rows, weight[0].numel()):
                 raise CheckpointError(
                     f"{lora.path}: {module.name} was trained for a layer of {found[1]} inputs "
                     f"and {found[0]} outputs, the base model's has {weight[0].numel()} and "
-                    f"{weight.shape[0]}; the LoRA belongs to another family of base models"
+                    f"{rows}; the LoRA belongs to another family of base models"
                 )
         return placed
 
@@ -154,12 +155,12 @@ class WeightSwapper:
         placed = self.place(lora)
         taken, whole = [], []
         with torch.no_grad():
-            for place, module in placed.items():
+            for place, spot in placed.items():
                 weight = self._weights[place]
                 if weight.dtype == torch.float32:
                     continue
                 base = self._base.get(place, weight).to(weight.device)
-                merged = _merged(lora, module, scale, base)
+                merged = _merged(lora, spot, self._rows(spot), scale, base)
                 taken.append((merged - merged.to(weight.dtype).float()).square().sum())
                 whole.append((merged - base.float()).square().sum())
         found = 0.0
@@ -167,6 +168,15 @@ class WeightSwapper:
             found = (float(torch.stack(taken).sum()) / length) ** 0.5
         self._errors[key] = found
         return found
+
+    def _rows(self, spot: Placed) -> tuple[int, int, int]:
+        """Return first and last but one row of the file's matrix that a layer gets, and how many
+        rows that matrix must have.
+        """
+        sizes = [len(self._weights[one.component, one.path]) for one in spot.beside]
+        index = spot.beside.index(spot.target)
+        start = sum(sizes[:index])
+        return start, start + sizes[index], sum(sizes)
 
     def apply(self, lora: Lora | None, scale: float = 1.0) -> None:
         """Make the weights those of ``lora`` at ``scale``; None, or scale 0, is the base model.
@@ -183,14 +193,15 @@ class WeightSwapper:
                 self._weights[place].copy_(self._base[place])
                 self.rests.drop(self._layers[place])
             self._touched &= placed.keys()
-            for place, module in placed.items():
+            for place, spot in placed.items():
                 assert lora is not None
                 weight = self._weights[place]
                 if place not in self._base:
                     base = weight.detach().clone(memory_format=torch.preserve_format)
                     self._base[place] = base if self._keep_on is None else base.to(self._keep_on)
                 self._touched.add(place)
-                merged = _merged(lora, module, scale, self._base[place].to(weight.device))
+                base = self._base[place].to(weight.device)
+                merged = _merged(lora, spot, self._rows(spot), scale, base)
                 if exact:
                     rounded, rest = split(merged, weight.dtype)
                     weight.copy_(rounded)
@@ -198,34 +209,53 @@ class WeightSwapper:
                 else:
                     weight.copy_(merged)
                     self.rests.drop(self._layers[place])
-        self.applied = len(placed)
+        self.applied = len({spot.name for spot in placed.values()})
 
 
-def _merged(lora: Lora, module: LoraModule, scale: float, base: torch.Tensor) -> torch.Tensor:
-    """Return ``base`` with the module at ``scale`` in float32, in the shape of ``base``."""
+def _merged(
+    lora: Lora, spot: Placed, rows: tuple[int, int, int], scale: float, base: torch.Tensor
+) -> torch.Tensor:
+    """Return ``base`` with its ``rows`` of a module at ``scale`` in float32, in its own shape."""
     import torch
 
+    module = spot.module
     tensors = {
         key: lora.tensors[key].to(base.device, torch.float32)
         for key in (*module.factors, *filter(None, [module.magnitude]))
     }
-    delta = difference(module, tensors, base[0, 0].numel()).view(base.shape)
+    delta = _own_rows(difference(module, tensors, base[0, 0].numel()), spot, rows).view(base.shape)
     factor = lora.factors[module.name]
     if module.magnitude is None:
         return delta.mul_(scale * factor).add_(base)
     whole = base.float()
     decomposed = decompose(
-        delta.mul_(factor).add_(base), tensors[module.magnitude], peft="magnitude" in module.keys
+        delta.mul_(factor).add_(base),
+        _own_rows(tensors[module.magnitude], spot, rows),
+        peft="magnitude" in module.keys,
     )
     return whole + scale * (decomposed - whole)
 
 
-def _shape(lora: Lora, module: LoraModule, weight: torch.Tensor) -> tuple[int, int] | None:
+def _own_rows(matrix: torch.Tensor, spot: Placed, rows: tuple[int, int, int]) -> torch.Tensor:
+    """Return the rows of a file's matrix that a layer gets, in the layer's order."""
+    import torch
+
+    start, stop, every = rows
+    if len(spot.beside) > 1 and len(matrix) == every:
+        matrix = matrix[start:stop].clone()
+    if spot.target.swapped and len(matrix) == stop - start:
+        first, second = matrix.chunk(2)
+        matrix = torch.cat([second, first])
+    return matrix
+
+
+def _shape(lora: Lora, spot: Placed, weight: torch.Tensor) -> tuple[int, int] | None:
     """Return (outputs, inputs · kernel) of a module's difference by shapes alone; None where its
     tensors do not fit each other.
     """
     import torch
 
+    module = spot.module
     empty = {
         key: torch.empty_like(lora.tensors[key], dtype=torch.float32, device="meta")
         for key in (*module.factors, *filter(None, [module.magnitude]))
@@ -233,7 +263,10 @@ def _shape(lora: Lora, module: LoraModule, weight: torch.Tensor) -> tuple[int, i
     try:
         found = difference(module, empty, weight[0, 0].numel())
         shape = (int(found.shape[0]), int(found.shape[1]))
-        if module.magnitude is not None and found.numel() == weight.numel():
+        if module.magnitude is not None and len(spot.beside) > 1:
+            if len(empty[module.magnitude]) != shape[0]:
+                return None  # lengths by input need the rows of all layers at once
+        elif module.magnitude is not None and found.numel() == weight.numel():
             lengths = empty[module.magnitude]
             decompose(found.view(weight.shape), lengths, peft="magnitude" in module.keys)
     except (RuntimeError, IndexError, ValueError):

@@ -1,67 +1,62 @@
-"""LoRA keys taken apart, and matched with the modules of a pipeline. Pure; imports no torch.
-
-Three ways of naming are read: kohya (``lora_unet_down_blocks_0_…_to_q.lora_down.weight``, for
-SDXL with the block names of Stability's own code), diffusers and PEFT
-(``unet.down_blocks.0.….to_q.lora_A.weight``), and diffusers' old attention processors
-(``unet.….attn1.processor.to_q_lora.down.weight``).
-"""
+"""The modules of a LoRA file, and where they belong in a pipeline. Pure; imports no torch."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+from loraeval.checkpoints.family import REFUSED
+from loraeval.checkpoints.keys import UNKNOWN, split_key
 from loraeval.errors import CheckpointError
 from loraeval.families import rendering_of
-from loraeval.families.names import names_of
+from loraeval.families.names import Names, Target, names_of
 from loraeval.render.adapters import HALVES, LoraModule, is_whole, kind_of
 
-_KOHYA = re.compile(
-    r"(?P<module>lora_(?:unet|te1|te2|te)_\w+)\.(?P<role>lora_(?:down|up|mid)\.weight|alpha"
-    r"|dora_scale|hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2))"
-)
-_DOTTED = re.compile(
-    r"(?:base_model\.model\.)?(?P<component>unet|text_encoder_2|text_encoder)\.(?P<module>.+?)\."
-    r"(?:(?P<ab>lora_[AB])(?:\.\w+)?\.weight"
-    r"|(?:lora|lora_linear_layer)\.(?P<ud>down|up)\.weight|(?P<alpha>alpha)"
-    r"|(?P<magnitude>lora_magnitude_vector)(?:\.\w+)?)"
-)
-_PROCESSOR = re.compile(
-    r"(?:unet\.)?(?P<module>.+?)\.processor\.(?P<linear>to_q|to_k|to_v|to_out)_lora\."
-    r"(?P<ud>down|up)\.weight"
-)
-_ROLES = {
-    "lora_down.weight": "down", "lora_up.weight": "up", "lora_mid.weight": "mid",
-    "lora_A": "down", "lora_B": "up",
+_KINDS = {
+    "oft": "OFT", "norm": "trained norms", "ia3": "IA3", "full": "full weight difference",
+    "glora": "GLoRA", "bias": "a trained bias", "lora-bias": "a trained bias", "weight": "IA3 or a whole weight",
+    "peft-other": "an adapter of PEFT that is no LoRA", "embedding": "a LoRA of embeddings",
 }  # fmt: skip
 
-UNSUPPORTED = {
-    "oft_": "OFT", "w_norm": "trained norms", "b_norm": "trained norms", "on_input": "IA3",
-    ".diff": "full weight difference", "a1.weight": "GLoRA", "b1.weight": "GLoRA",
-}  # fmt: skip
-"""Parts of keys that betray a kind of adapter which cannot be rendered faithfully here."""
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What a layer gets of a module: all of its rows, or, where the file stacks the rows of several
+    layers (``beside``, in their order) in one matrix, those of its own.
+    """
+
+    module: LoraModule
+    target: Target
+    beside: tuple[Target, ...]
+
+    @property
+    def name(self) -> str:
+        """The module's name in the file."""
+        return self.module.name
 
 
 def group_keys(keys: Iterable[str], where: str = "LoRA") -> dict[str, LoraModule]:
     """Return the modules of a LoRA file by the name they have in it.
 
-    A dotted name starts with its component (``unet.``, ``text_encoder.``, ``text_encoder_2.``).
     Raises ``CheckpointError`` that starts with ``where`` and names the keys for an adapter of an
     unsupported kind, a key that fits no naming, a module that is not whole, and no module.
     """
     found: dict[str, dict[str, str]] = {}
-    strange = []
-    for key in keys:
-        parsed = _parse(key)
-        if parsed is None:
-            strange.append(key)
+    places: dict[str, tuple[str, str]] = {}
+    strange: list[str] = []
+    kinds: set[str] = set()
+    for name in keys:
+        key = split_key(name)
+        if key is None or key.component == UNKNOWN or key.kind in REFUSED:
+            strange.append(name)
+            if key is not None and key.kind in _KINDS:
+                kinds.add(_KINDS[key.kind])
         else:
-            found.setdefault(parsed[0], {})[parsed[1]] = key
+            found.setdefault(key.module, {})[key.role] = name
+            places[key.module] = key.component, key.path
     if strange:
-        kinds = sorted(
-            {kind for part, kind in UNSUPPORTED.items() for key in strange if part in key}
-        )
-        what = f"{', '.join(kinds)} is not supported" if kinds else "keys of no known LoRA format"
+        listed = ", ".join(sorted(kinds))
+        what = f"{listed} is not supported" if kinds else "keys of no known LoRA format"
         raise CheckpointError(f"{where}: {what}: {_some(strange)}")
     torn = [name for name, roles in found.items() if not is_whole(roles)]
     if torn:
@@ -69,41 +64,39 @@ def group_keys(keys: Iterable[str], where: str = "LoRA") -> dict[str, LoraModule
         raise CheckpointError(f"{where}: modules without {parts}: {_some(torn)}")
     if not found:
         raise CheckpointError(f"{where}: expected a LoRA, found no tensor of one")
-    return {name: LoraModule(name, roles) for name, roles in found.items()}
+    return {name: LoraModule(name, roles, *places[name]) for name, roles in found.items()}
 
 
-def module_names(
-    components: Mapping[str, Iterable[str]], family: str
-) -> dict[str, tuple[str, str]]:
-    """Return every name that a LoRA file may use, mapped to (component, module path).
+def module_names(components: Mapping[str, Iterable[str]], family: str) -> Names:
+    """Return every name that a LoRA file may use, as ``split_key`` reads it, with the layers.
 
-    ``components`` maps ``unet``, ``text_encoder`` and ``text_encoder_2`` to the paths of their
-    linear and convolution layers. Text encoders are known with and without ``text_model``
-    (transformers 5 dropped that level), SDXL's UNet by diffusers' and by Stability's names.
+    ``components`` maps the pipeline's denoiser and text encoders to the paths of their linear and
+    convolution layers.
     """
-    table: dict[str, tuple[str, str]] = {}
+    table: Names = {}
     for component, paths in components.items():
-        for path in paths:
-            for alias in names_of(rendering_of(family), component, path):
-                table[alias] = (component, path)
+        table.update(names_of(rendering_of(family), component, paths))
     return table
 
 
 def match(
-    modules: Mapping[str, LoraModule], table: Mapping[str, tuple[str, str]], where: str = "LoRA"
-) -> dict[tuple[str, str], LoraModule]:
-    """Return the modules of a file by (component, module path) of the pipeline.
+    modules: Mapping[str, LoraModule], table: Names, where: str = "LoRA"
+) -> dict[tuple[str, str], Placed]:
+    """Return what each layer (component, module path) of the pipeline gets of a file.
 
-    Raises ``CheckpointError`` if even one has no place there or two share one: nothing is dropped.
+    Raises ``CheckpointError`` if even one module has no place there or two share one: nothing is
+    dropped.
     """
-    placed: dict[tuple[str, str], LoraModule] = {}
+    placed: dict[tuple[str, str], Placed] = {}
     missing = []
     for name, module in modules.items():
-        place = table.get(name)
-        if place is None or place in placed:
+        targets = table.get((module.part, module.path), ())
+        spots = [(target.component, target.path) for target in targets]
+        if not spots or any(spot in placed for spot in spots):
             missing.append(name)
-        else:
-            placed[place] = module
+            continue
+        for spot, target in zip(spots, targets, strict=True):
+            placed[spot] = Placed(module, target, targets)
     if missing:
         raise CheckpointError(
             f"{where}: {len(missing)} of its {len(modules)} modules have no place in the base "
@@ -111,23 +104,6 @@ def match(
             f"(another family, or a kind that is not supported): {_some(missing)}"
         )
     return placed
-
-
-def _parse(key: str) -> tuple[str, str] | None:
-    if any(part in key for part in UNSUPPORTED):
-        return None
-    if hit := _KOHYA.fullmatch(key):
-        return hit["module"], _ROLES.get(hit["role"], hit["role"])
-    if hit := _PROCESSOR.fullmatch(key):
-        linear = "to_out.0" if hit["linear"] == "to_out" else hit["linear"]
-        return f"unet.{hit['module']}.{linear}", hit["ud"]
-    if hit := _DOTTED.fullmatch(key):
-        if hit["alpha"] or hit["magnitude"]:
-            role = "alpha" if hit["alpha"] else "magnitude"
-        else:
-            role = hit["ud"] or _ROLES[hit["ab"]]
-        return f"{hit['component']}.{hit['module']}", role
-    return None
 
 
 def _some(names: list[str]) -> str:

@@ -75,7 +75,8 @@ def lora_layers(family: FamilyName, size: Size = "tiny") -> dict[str, tuple[int,
         parts = random_parts(family, size)
     layers: dict[str, tuple[int, ...]] = {}
     for part, (module, _) in parts.items():
-        prefix = rendering_of(family).prefixes.get(part, ("",))[-1].rstrip("_")
+        words = rendering_of(family).parts.get(part)
+        prefix = f"lora_{words[-1]}" if words else ""
         for path, layer in module.named_modules():
             if not prefix or not isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
                 continue
