@@ -39,7 +39,8 @@ _BARE = re.compile(
     r"|transformer_blocks|double_blocks|single_blocks|joint_blocks|blocks|layers|noise_refiner"
     r"|context_refiner|double_stream_blocks|single_stream_blocks|img_in|txt_in|x_embedder"
     r"|context_embedder|caption_projection|final_layer|proj_out|norm_out|time_text_embed"
-    r"|llm_adapter|distilled_guidance_layer)\.)|(?P<te>text_model\.|encoder\.layers\.)"
+    r"|llm_adapter|distilled_guidance_layer"
+    r"|txtfusion|text_fusion|tmlp|tproj|txtmlp|first|last|time_in|vector_in|guidance_in)\.)|(?P<te>text_model\.|encoder\.layers\.)"
 )  # fmt: skip
 """Paths that some programs write without a prefix (``save_attn_procs``, PEFT's own files)."""
 

@@ -14,7 +14,8 @@ from loraeval.render.adapters import HALVES, LoraModule, is_whole, kind_of
 
 _KINDS = {
     "oft": "OFT", "norm": "trained norms", "ia3": "IA3", "full": "full weight difference",
-    "glora": "GLoRA", "bias": "a trained bias", "lora-bias": "a trained bias", "weight": "IA3 or a whole weight",
+    "glora": "GLoRA", "bias": "a trained bias", "lora-bias": "a trained bias",
+    "weight": "IA3 or a whole weight",
     "peft-other": "an adapter of PEFT that is no LoRA", "embedding": "a LoRA of embeddings",
 }  # fmt: skip
 
