@@ -94,8 +94,8 @@ def test_base_models_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "m.ckpt").write_bytes(b"PK\x03\x04")
     with pytest.raises(CheckpointError, match="a pickle can run code"):
         locate_base(str(tmp_path / "m.ckpt"))
-    (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(CheckpointError, match="says FluxPipeline"):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "KandinskyPipeline"}')
+    with pytest.raises(CheckpointError, match="says KandinskyPipeline"):
         base_family(tmp_path)
 
 
