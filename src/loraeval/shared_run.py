@@ -164,27 +164,34 @@ class SharedRun:
         """Write the HTML report of the checkpoints ``names``, gated in this session; return the
         page.
         """
-        from loraeval.evaluation.reporting import write_run_report
+        from loraeval.evaluation.reporting import report_folder
+        from loraeval.evaluation.run_folder import write_runs
+        from loraeval.evaluation.setup import gate_options
 
         runs = [self.run(name) for name in names]
         paths = [self._checkpoint_paths()[name] for name in names]
         files = {r.checkpoint: p for r, p in zip(runs, paths, strict=True) if p.is_file()}
-        return write_run_report(folder, runs, self.baseline(), checkpoints=files)
+        options = gate_options(self.request)
+        write_runs(
+            folder, runs, self.baseline(), request=self.request, options=options, files=files
+        )
+        return report_folder(folder)
 
     def trained_otherwise(self, verdicts: Sequence[Verdict]) -> list[str]:
         """Return a line for each parameter in which a failed checkpoint was trained otherwise than
         the baseline's run, where both are known.
         """
-        from loraeval.evaluation.reporting import failed_differences
+        from loraeval.evaluation.reporting import training_differences
 
-        try:
-            paths = self._checkpoint_paths()
-            named = {v.checkpoint: paths.get(v.checkpoint.file or "") for v in verdicts}
-            files = {item: p for item, p in named.items() if p is not None and p.is_file()}
-            found = failed_differences(verdicts, self.baseline(), files)
-        except LoraevalError:
-            return []  # the items said it; a summary adds no second error
-        return [f"{c.label} trained otherwise: {s}" for c, said in found.items() for s in said]
+        failed = [v.checkpoint for v in verdicts if v.outcome == "fail"]
+        found = []
+        with contextlib.suppress(LoraevalError):  # the items said it; a summary adds no second one
+            paths, baseline = self._checkpoint_paths(), self.baseline()
+            for checkpoint in failed:
+                file = paths.get(checkpoint.file or "")
+                told = training_differences(baseline, file) if file is not None else ()
+                found += [f"{checkpoint.label} trained otherwise: {words}" for words in told]
+        return found
 
     def close(self) -> None:
         """Free the renderer and remove the session's folder."""

@@ -15,13 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loraeval.commands.options import add_options, names_of, request_of
+from loraeval.commands.options import add_options, check_out, names_of, request_of
 from loraeval.errors import UsageError
+from loraeval.evaluation.panels import say
 from loraeval.outcome import exit_code
 from loraeval.outside.runner import quoted_json
 
 if TYPE_CHECKING:
-    from loraeval.records import Verdict
+    from loraeval.baselines import Baseline
+    from loraeval.evaluation.request import Request
+    from loraeval.gate import GateOptions
+    from loraeval.records import ScoreRow, Verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", type=Path, metavar="FILE", help="profile the scores were made by"
     )
-    add_options(parser, "baseline", *names_of("how sure it must be"), required=("baseline",))
+    add_options(parser, "baseline", "out", *names_of("how sure it must be"), required=("baseline",))
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="gate the scores of a run that keeps its verdict, by the test for a fixed set",
+    )
     parser.add_argument(
         "--margin",
         action="append",
@@ -67,6 +76,14 @@ def run(args: argparse.Namespace) -> int:
             f"--margin: {unknown[0]} has no margin in {baseline.name}, "
             f"which gates {', '.join(baseline.profile.gated)}"
         )
+    kept = args.scores.parent / "verdicts.json"
+    if kept.is_file() and not args.again:
+        raise UsageError(
+            f"{args.scores}: the run beside it keeps its verdict, which loraeval report "
+            f"{args.scores.parent} shows; give --again to gate its images again, by the test for a "
+            "fixed set of images"
+        )
+    check_out(request.out_folder, folder=True)
     rows = read_scores(args.scores)
     if args.select:
         found = select_rows(rows, parse_selection(args.select))
@@ -85,11 +102,33 @@ def run(args: argparse.Namespace) -> int:
         tags={prompt.id: prompt.tags for prompt in declared},
     )
     code = exit_code(verdicts, request.inconclusive)
+    if request.out_folder is not None:
+        _write(request, args.scores, rows, verdicts, baseline, options)
     if args.json:
         print(quoted_json(json.dumps(_report(verdicts, code), indent=1, allow_nan=False)))
     else:
         print(verdict_table(verdicts))
     return code
+
+
+def _write(
+    request: Request,
+    scores: Path,
+    rows: Sequence[ScoreRow],
+    verdicts: Sequence[Verdict],
+    baseline: Baseline,
+    options: GateOptions,
+) -> None:
+    """Write the run's folder and its report; images count where they lie beside the scores."""
+    from loraeval.evaluation.reporting import report_folder
+    from loraeval.evaluation.run_folder import known_renders, write_gate
+
+    out = request.out_folder
+    assert out is not None
+    renders = known_renders(scores.parent, rows)
+    pairs = zip(renders, rows, strict=True)
+    write_gate(out, verdicts, pairs, baseline, request=request, options=options)
+    say(f"report: {report_folder(out)}")
 
 
 def _margin(text: str) -> tuple[str, float]:

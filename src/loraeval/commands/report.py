@@ -1,4 +1,8 @@
-"""Write the HTML report of a run from its scores.
+"""Write the HTML report of a run.
+
+FOLDER is what `loraeval run`, `gate`, `watch` and `pytest --lora-report` write; the report shows
+the verdict that the run came to, and is made from that folder alone. With --scores instead, or with
+--again, the scores are gated here, by the test for a fixed set of images, and the page says so.
 
 The page opens from disk and asks nothing of any network. Beside it go the scores as CSV, a summary
 in Markdown and the epoch chart. In GitHub Actions the summary is also added to the job's page and
@@ -11,21 +15,30 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loraeval.outside.runner import print_commands
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
+    from loraeval.evaluation.run_folder import Run
     from loraeval.records import Checkpoint, ScoreRow, Verdict
     from loraeval.report.data import RunReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``loraeval report``."""
-    parser.add_argument("--scores", type=Path, required=True, metavar="FILE", help="scores file")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the report's folder: reports/RUN"
+        "folder", type=Path, nargs="?", metavar="FOLDER", help="a run's folder (or give --scores)"
+    )
+    parser.add_argument("--scores", type=Path, metavar="FILE", help="scores file")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the report's folder (default: FOLDER)"
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="gate the scores again, by the test for a fixed set of images",
     )
     parser.add_argument("--baseline", metavar="NAME", help="gate against this baseline, show it")
     parser.add_argument(
@@ -60,33 +73,41 @@ def run(args: argparse.Namespace) -> int:
     """Write the report; return 0 whatever the verdict, or raise a ``LoraevalError``."""
     from tqdm import tqdm
 
-    from loraeval.commands.options import check_out, optional_baseline
+    from loraeval.commands.options import check_out
     from loraeval.errors import UsageError
     from loraeval.evaluation.panels import show_progress
+    from loraeval.evaluation.reporting import report_of
     from loraeval.report.github import announce
     from loraeval.report.headline import headline
     from loraeval.report.html import write_report
     from loraeval.report.markdown import summary_markdown
     from loraeval.report.tables import write_parquet
     from loraeval.report.tracking import log_scores
-    from loraeval.scores_file import read_scores
 
-    check_out(args.out, folder=True)
+    if (args.folder is None) == (args.scores is None):
+        raise UsageError("expected a run's FOLDER, or --scores FILE; give one of them")
+    if args.folder is None and args.out is None:
+        raise UsageError("--scores: expected a folder for the report; give --out DIR")
+    out = args.out or args.folder
+    check_out(out, folder=True)
     for option, root in (
         ("--renders", args.renders),
         ("--baseline-renders", args.baseline_renders),
     ):
         if root is not None and not root.is_dir():
             raise UsageError(f"{option}: expected the folder that the images lie in, found {root}")
-    rows = read_scores(args.scores)
-    data = report_data(args, rows, optional_baseline(args.baseline))
+    run_, notes = _asked(args)
+    data = report_of(run_, title=args.title, notes=notes)
+    if args.renders is not None or args.baseline_renders is not None or args.folder is None:
+        data = _with_images(data, args)
+    rows = data.rows
     total = len(rows)
     with tqdm(total=total, unit="image", desc="report", disable=not show_progress()) as bar:
-        page = write_report(args.out, data, done=bar.update)
+        page = write_report(out, data, done=bar.update)
     if args.parquet:
-        write_parquet(args.out / "scores.parquet", rows)
+        write_parquet(out / "scores.parquet", rows)
     for target in args.log_to:
-        place = log_scores(target, data, args.log_dir or args.out / "logs")
+        place = log_scores(target, data, args.log_dir or out / "logs")
         print(f"logged to {target}: {place}")
     summary = summary_markdown(
         data.verdicts, rows=rows, selection=data.selection, title=data.title, diagrams=True
@@ -97,53 +118,78 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def report_data(
-    args: argparse.Namespace, rows: Sequence[ScoreRow], baseline: Baseline | None
-) -> RunReport:
-    """Return what the report shows, from the command's options and the rows of its scores."""
+AGAIN = (
+    "Gated here from the scores, by the test for a fixed set of images; a gate that looked while "
+    "it rendered has wider intervals."
+)
+
+
+def _asked(args: argparse.Namespace) -> tuple[Run, list[str]]:
+    """Return the run that is to be shown, and what is to be said of its verdicts."""
     from dataclasses import replace
 
-    from loraeval import __version__
-    from loraeval.evaluation.reporting import (
-        baseline_view,
-        failed_differences,
-        parameters_html,
-        selection_of,
-    )
-    from loraeval.report.data import RunReport
+    from loraeval.commands.options import optional_baseline
+    from loraeval.errors import UsageError
+    from loraeval.evaluation.run_folder import Run, read_run
+    from loraeval.scores_file import read_scores
 
-    runs = list(dict.fromkeys(row.run for row in rows))
-    title = ", ".join(runs[:4]) + (" …" if len(runs) > 4 else "")
-    view = None if baseline is None else baseline_view(baseline)
-    if view is not None:
-        view = replace(view, images=args.baseline_renders or args.renders or args.scores.parent)
-    verdicts = _verdicts(rows, baseline)
-    files = _files(args.checkpoint, verdicts)
-    versions = {name: version for row in rows for name, version in row.versions.items()}
-    return RunReport(
-        title=args.title or (title if view is None else f"{title} against {view.name}"),
-        rows=tuple(rows),
+    baseline = optional_baseline(args.baseline)
+    if args.folder is not None:
+        run = read_run(args.folder)
+        if run.verdicts and not args.again:
+            if baseline is not None or args.checkpoint:
+                raise UsageError(
+                    f"{args.folder}: it keeps its verdict; leave --baseline and --checkpoint out, "
+                    "or give --again to gate its scores again"
+                )
+            return run, []
+        run = replace(run, baseline=baseline or run.baseline, verdicts=())
+    else:
+        run = Run(tuple(read_scores(args.scores)), baseline=baseline)
+    verdicts = _verdicts(run.rows, run.baseline)
+    files = {c: _parameters(path) for c, path in _files(args.checkpoint, verdicts).items()}
+    run = replace(
+        run,
         verdicts=verdicts,
-        parameters_html=None if baseline is None else parameters_html(verdicts, baseline, files),
-        differences={} if baseline is None else failed_differences(verdicts, baseline, files),
-        baseline=view,
-        selection=selection_of(rows, baseline),
-        images=args.renders or args.scores.parent,
-        prompts=_texts(args.prompts),
-        recipe={} if baseline is None or baseline.recipe is None else dict(baseline.recipe),
-        versions={"loraeval": __version__, **versions},
-        hashes=_hashes(rows, baseline),
-        provenance={} if baseline is None else dict(baseline.provenance),
+        prompts=run.prompts or _texts(args.prompts),
+        parameters=files or run.parameters,
     )
+    return run, [AGAIN] if verdicts else []
+
+
+def _with_images(data: RunReport, args: argparse.Namespace) -> RunReport:
+    """Return ``data`` with the folders that images are looked for in."""
+    from dataclasses import replace
+
+    beside = args.scores.parent if args.scores is not None else args.folder
+    images = args.renders or beside
+    if args.renders is not None or args.folder is None:
+        data = replace(data, images=images, image_files={})
+    if data.baseline is not None and (args.baseline_renders or args.folder is None):
+        golden = args.baseline_renders or images
+        data = replace(data, baseline=replace(data.baseline, images=golden))
+    return data
+
+
+def _parameters(path: Path) -> dict[str, Any]:
+    """Return the training parameters of a file as a run's folder keeps them; empty without any."""
+    import contextlib
+
+    from loraeval.checkpoints.parameters import training_parameters
+    from loraeval.errors import LoraevalError
+
+    with contextlib.suppress(LoraevalError):
+        return training_parameters(path).to_json()
+    return {}
 
 
 def _verdicts(rows: Sequence[ScoreRow], baseline: Baseline | None) -> tuple[Verdict, ...]:
     if baseline is None:
         return ()
-    from loraeval.gate import GateOptions, gate_rows
+    from loraeval.gate import gate_rows
     from loraeval.report.series import in_epoch_order
 
-    return tuple(gate_rows(baseline, in_epoch_order(rows), GateOptions()))
+    return tuple(gate_rows(baseline, in_epoch_order(rows)))
 
 
 def _files(texts: Sequence[str], verdicts: Sequence[Verdict]) -> dict[Checkpoint, Path]:
@@ -179,22 +225,3 @@ def _texts(name: str | None) -> dict[str, str]:
     from loraeval.prompts.sets import read_prompts
 
     return {prompt.id: prompt.text for prompt in read_prompts(name).prompts}
-
-
-def _hashes(rows: Sequence[ScoreRow], baseline: Baseline | None) -> dict[str, str]:
-    found = {
-        "encoder": sorted({row.encoder for row in rows if row.encoder}),
-        "recipe": sorted({row.recipe for row in rows if row.recipe}),
-    }
-    hashes = {name: ", ".join(values) for name, values in found.items() if values}
-    if baseline is not None:
-        hashes |= {
-            f"baseline {name}": str(value)
-            for name, value in (
-                ("prompt set", baseline.prompt_digest),
-                ("recipe", baseline.recipe_digest),
-                ("encoder", baseline.encoder),
-            )
-            if value
-        }
-    return hashes

@@ -18,6 +18,7 @@ from loraeval.outcome import PASS, exit_code
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
+    from loraeval.evaluation.choose_epoch import SeriesRun
     from loraeval.evaluation.gate_run import GateSetup
     from loraeval.evaluation.request import Request
 
@@ -67,36 +68,45 @@ def run(args: argparse.Namespace) -> int:
 
 def _gate(request: Request, paths: dict[str, Path], baseline: Baseline) -> int:
     from loraeval.evaluation.gate_run import gate_checkpoint
-    from loraeval.evaluation.reporting import charts_of, training_differences, write_run_report
+    from loraeval.evaluation.reporting import report_folder, training_differences
+    from loraeval.evaluation.run_folder import write_runs
     from loraeval.evaluation.setup import gate_setup
     from loraeval.gate.text import verdict_table
 
+    out, series = request.out_folder, None
     with gate_setup(request, baseline, quiet=False) as setup:
         if request.choose_epoch:
-            paths = _choose(paths, setup)
+            paths, series = _choose(paths, setup)
         runs = [gate_checkpoint(path, setup, name) for name, path in paths.items()]
-    files = {item.checkpoint: path for item, path in zip(runs, paths.values(), strict=True)}
-    rows = [row for gated in runs for row in gated.rows]
+        files = {item.checkpoint: path for item, path in zip(runs, paths.values(), strict=True)}
+        if out is not None:
+            raced = () if series is None else zip(series.renders, series.rows, strict=True)
+            chosen = None if series is None else series.selection
+            write_runs(
+                out,
+                runs,
+                baseline,
+                request=request,
+                options=setup.options,
+                files=files,
+                raced=raced,
+                selection=chosen,
+            )
     print(verdict_table([gated.verdict for gated in runs]))
     for gated in runs:
         if gated.verdict.outcome == "fail":
             for sentence in training_differences(baseline, files[gated.checkpoint]):
                 print(f"  trained otherwise: {sentence}")
-    out = request.out_folder
     if out is not None:
-        recipe = None if setup.renderer is None else setup.renderer.recipe
-        page = write_run_report(
-            out, runs, baseline, checkpoints=files, prompts=setup.prompts, recipe=recipe
-        )
-        charts = charts_of(out, rows, baseline)
-        if charts is not None:
-            print(f"chart: {charts[0]}")
+        page = report_folder(out)
+        if (out / "epochs.png").exists():
+            print(f"chart: {out / 'epochs.png'}")
         print(f"report: {page}")
     return exit_code([gated.verdict for gated in runs], request.inconclusive)
 
 
-def _choose(paths: dict[str, Path], setup: GateSetup) -> dict[str, Path]:
-    """Print which epoch to keep and why; return its file alone."""
+def _choose(paths: dict[str, Path], setup: GateSetup) -> tuple[dict[str, Path], SeriesRun]:
+    """Print which epoch to keep and why; return its file alone, and what the choice rests on."""
     from loraeval.evaluation.choose_epoch import choose_epoch, epochs_of
 
     epochs = epochs_of(paths)
@@ -106,9 +116,9 @@ def _choose(paths: dict[str, Path], setup: GateSetup) -> dict[str, Path]:
         print(f"  epoch {epoch} dropped early: {reason}")
     print(f"  {len(series.rows)} images, {series.saved:.0%} of the full grid not rendered")
     if series.selection.epoch is None:
-        return paths
+        return paths, series
     path = epochs[series.selection.epoch]
-    return {path.name: path}
+    return {path.name: path}, series
 
 
 def _render_all(request: Request, paths: dict[str, Path], *, bases: bool) -> int:
@@ -124,7 +134,9 @@ def _render_all(request: Request, paths: dict[str, Path], *, bases: bool) -> int
     panel = build_panel(setup.panel_choice(request), None, quiet=False)
     out = request.out_folder
     with setup.make_renderer(request, recipe) as renderer:
-        rows = render_and_score(renderer, panel, list(paths.values()), prompts, out, bases=bases)
+        rows = render_and_score(
+            renderer, panel, list(paths.values()), prompts, out, bases=bases, request=request
+        )
     print(summary_table(rows))
     if out is None:
         say(f"{len(rows)} images in {request.store_folder}; --out DIR writes scores and a report")

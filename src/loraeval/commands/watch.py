@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Watch until the scores say stop; return the exit code of the epoch to keep."""
     from loraeval.evaluation.gate_run import gate_checkpoint
-    from loraeval.evaluation.reporting import selection_of, write_run_report
+    from loraeval.evaluation.reporting import report_folder, selection_of
+    from loraeval.evaluation.run_folder import write_runs
     from loraeval.evaluation.setup import baseline_of, gate_setup
     from loraeval.evaluation.watching import Watch
 
@@ -67,14 +68,11 @@ def run(args: argparse.Namespace) -> int:
     baseline = baseline_of(request)
     assert baseline is not None  # argparse requires it
     with gate_setup(request, baseline, quiet=False) as setup:
-        recipe = None if setup.renderer is None else setup.renderer.recipe
 
         def report(runs: Sequence[GateRun], paths: Mapping[Checkpoint, Path]) -> None:
             if out is not None:
-                page = write_run_report(
-                    out, runs, baseline, checkpoints=paths, prompts=setup.prompts, recipe=recipe
-                )
-                print(f"report: {page}", flush=True)
+                write_runs(out, runs, baseline, request=request, options=setup.options, files=paths)
+                print(f"report: {report_folder(out)}", flush=True)
 
         watch = Watch(
             args.folder,

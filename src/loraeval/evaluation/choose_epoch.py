@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeriesRun:
-    """A chosen epoch and what the choice rests on; ``images[i]`` belongs to ``rows[i]``."""
+    """A chosen epoch and what the choice rests on; ``renders[i]`` belongs to ``rows[i]``."""
 
     selection: EpochSelection
     dropped: Mapping[int, str]
     saved: float
     rows: tuple[ScoreRow, ...]
-    images: tuple[Path, ...]
+    renders: tuple[Render, ...]
 
 
 def epochs_of(paths: Mapping[str, Path]) -> dict[int, Path]:
@@ -66,14 +66,14 @@ def choose_epoch(epochs: Mapping[int, Path], setup: GateSetup) -> SeriesRun:
         setup.options.alpha,
     )
     pairs = iter(jobs_of(order, prompts, setup.baseline.name))
-    images: dict[tuple[int | None, str, int | None], Path] = {}
+    images: dict[tuple[int | None, str, int | None], Render] = {}
     while not race.done and (block := list(islice(pairs, setup.chunk))):
         scored: dict[tuple[int, str, int], ScoreRow] = {}
         for epoch in race.surviving:
             made: list[Render] = list(renderer.render_jobs(epochs[epoch], block))
             for render, row in zip(made, setup.panel.score(made), strict=True):
                 scored[epoch, row.prompt_id, render.seed or 0] = row
-                images[epoch, row.prompt_id, row.seed] = render.image
+                images[epoch, row.prompt_id, row.seed] = render
         for _ in block:
             wanted = race.next_round()
             if not wanted:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loraeval.errors import UsageError
+from loraeval.evaluation import run_folder
 from loraeval.evaluation.gate_run import with_base
 from loraeval.evaluation.panels import score_renders
 from loraeval.evaluation.set_measures import SetCollector, sets_to_json
-from loraeval.outside.files import show_file, write_text_atomically
+from loraeval.outside.files import write_text_atomically
 from loraeval.records import PromptSet, Render, ScoreRow
 from loraeval.scores_file import write_scores
 
 if TYPE_CHECKING:
     from loraeval.evaluation.engine import Engine
+    from loraeval.evaluation.request import Request
     from loraeval.scorers.panel import Panel
 
 
@@ -29,6 +30,7 @@ def render_and_score(
     folder: Path | None,
     *,
     bases: bool = False,
+    request: Request | None = None,
 ) -> list[ScoreRow]:
     """Render the whole grid and write ``renders.jsonl``, ``scores.jsonl``, ``run.json``.
 
@@ -49,10 +51,8 @@ def render_and_score(
     renders = [with_base(render, made) for render in renders]
     if folder is None:
         return [replace(row, details={}) for row in score_renders(panel, renders)]
-    folder.mkdir(parents=True, exist_ok=True)
-    _show_images(renders, folder)
-    manifest = "".join(json.dumps(manifest_row(r), ensure_ascii=False) + "\n" for r in renders)
-    write_text_atomically(folder / "renders.jsonl", manifest)
+    run_folder.begin(folder)
+    run_folder.write_renders(folder, renders)
     sets = SetCollector(panel)
     rows: list[ScoreRow] = []
 
@@ -65,14 +65,23 @@ def render_and_score(
     if measured := sets.scores():
         text = json.dumps(sets_to_json(measured), indent=1)
         write_text_atomically(folder / "scores.sets.json", text)
-    facts = {
-        "recipe": asdict(renderer.recipe),
-        "recipe_digest": renderer.recipe.digest,
-        "prompt_set": prompts.name,
-        "prompt_digest": prompts.digest,
-        "checkpoints": [str(path) for path in checkpoints],
-    }
-    write_text_atomically(folder / "run.json", json.dumps(facts, indent=1))
+    run_folder.finish(
+        folder,
+        kind="grid",
+        request={} if request is None else request.to_json(),
+        recipe=asdict(renderer.recipe),
+        recipe_digest=renderer.recipe.digest,
+        prompt_set=prompts.name,
+        prompt_digest=prompts.digest,
+        prompts=run_folder.texts_of(prompts.prompts),
+        order=[[prompt.id, seed] for prompt in prompts.prompts for seed in seeds],
+        options=None,
+        checkpoints=[
+            run_folder.facts_of(found, path)
+            for found, path in zip(renderer.describe(checkpoints), checkpoints, strict=True)
+        ],
+        baseline=None,
+    )
     return rows
 
 
@@ -90,40 +99,3 @@ def _in_order(
         once.values(),
         key=lambda r: (place.get(r.checkpoint or "", -1), line[r.prompt.id], r.seed or 0),
     )
-
-
-def _show_images(renders: Sequence[Render], folder: Path) -> None:
-    """Put each image at ``folder / render.name``. Raises ``UsageError`` for two of one name."""
-    placed: dict[str, Path] = {}
-    for render in renders:
-        if placed.setdefault(render.name, render.image) != render.image:
-            raise UsageError(
-                f"two checkpoints have the file name {render.checkpoint}; "
-                "render them into different folders (--out)"
-            )
-        if ".." in PurePosixPath(render.name).parts:
-            raise UsageError(f"{render.checkpoint!r} cannot name a folder; rename the checkpoint")
-    for name, image in placed.items():
-        place = folder / name
-        if place.exists() and place.samefile(image):
-            continue
-        show_file(image, place)
-
-
-def manifest_row(render: Render) -> dict[str, object]:
-    """Return one line of a renders manifest, as ``loraeval score`` reads it."""
-    return {
-        "image": render.name,
-        "run": render.run,
-        "checkpoint": render.checkpoint,
-        "epoch": render.epoch,
-        "prompt_id": render.prompt.id,
-        "prompt": render.prompt.text,
-        "negative_prompt": render.prompt.negative,
-        "seed": render.seed,
-        "width": render.width,
-        "height": render.height,
-        "recipe": render.recipe,
-        "step": render.step,
-        "strength": render.strength,
-    }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from loraeval.errors import BaselineError, ScoresError, UsageError
-from loraeval.records import Checkpoint, Prompt, PromptSet, Render, ScoreRow, Verdict
+from loraeval.records import Checkpoint, Prompt, PromptSet, Recipe, Render, ScoreRow, Verdict
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
@@ -52,12 +52,24 @@ class GateSetup:
 
 @dataclass(frozen=True, slots=True)
 class GateRun:
-    """A gated checkpoint: verdict and what it rests on; ``images[i]`` belongs to ``rows[i]``."""
+    """A gated checkpoint: verdict and what it rests on; ``renders[i]`` belongs to ``rows[i]``.
+
+    ``order`` is the prompt id and seed of every image that would have been rendered, in order, and
+    ``prompts`` their set; ``recipe`` what they were made with. All three are empty for images that
+    existed already.
+    """
 
     verdict: Verdict
     rows: tuple[ScoreRow, ...]
-    images: tuple[Path, ...]
-    note: str = ""
+    renders: tuple[Render, ...]
+    order: tuple[tuple[str, int], ...] = ()
+    prompts: PromptSet | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The image files, in the order of ``rows``."""
+        return tuple(render.image for render in self.renders)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -90,7 +102,7 @@ def _gate_found(file: str, name: str, setup: GateSetup, found: Sequence[Render])
     rows = tuple(setup.panel.score(renders))
     gated = replace(Checkpoint.of(renders[0]), file=name)
     (verdict,) = gate_rows(setup.baseline, rows, setup.options, checkpoint=gated)
-    return GateRun(verdict, rows, tuple(render.image for render in renders))
+    return GateRun(verdict, rows, tuple(renders))
 
 
 _EPOCH = re.compile(r"^(?P<run>.+?)-(?P<epoch>\d{6})$")
@@ -148,11 +160,14 @@ def _gate_rendered(
         for render in renderer.render_jobs(None, order[:EFFECT_PAIRS])
     }
     pairs = iter(order)
+    above = name.rpartition("/")[0]
     renders: list[Render] = []
     rows: list[ScoreRow] = []
     while gate.verdict() is None and (jobs := list(islice(pairs, setup.chunk))):
         made = {(r.prompt.id, r.seed): r for r in renderer.render_jobs(checkpoint, jobs)}
         ordered = [with_base(made[prompt.id, seed], bases) for prompt, seed in jobs]
+        if above:  # two files share the name: their images do not
+            ordered = [replace(r, name=f"{above}/{r.name}") for r in ordered]
         for render, row in zip(ordered, setup.panel.score(ordered), strict=True):
             if gate.verdict() is None:
                 renders.append(render)
@@ -161,8 +176,10 @@ def _gate_rendered(
     return GateRun(
         gate.final(checkpoint=replace(gated, file=name)),
         tuple(rows),
-        tuple(render.image for render in renders),
-        note=f"{len(rows)} of {len(order)} images rendered",
+        tuple(renders),
+        gate.order(),
+        prompts,
+        renderer.recipe,
     )
 
 

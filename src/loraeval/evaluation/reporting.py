@@ -1,82 +1,70 @@
-"""From gated runs to files that people open: scores, verdicts, charts, the HTML page."""
+"""From a run to pages that people open: one builder for whatever was gated, by whichever door."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import LoraevalError, MissingExtraError, ScoresError
-from loraeval.evaluation.gate_run import GateRun
-from loraeval.evaluation.stored_run import verdict_to_json
-from loraeval.outside.files import write_text_atomically
 from loraeval.records import Checkpoint, ScoreRow
-from loraeval.scores_file import write_scores
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
     from loraeval.checkpoints.compare import ParameterComparison
+    from loraeval.evaluation.run_folder import Run
     from loraeval.gate.epochs import EpochSelection
-    from loraeval.records import PromptSet, Recipe, Verdict
+    from loraeval.records import Verdict
     from loraeval.report.data import BaselineView, RunReport
 
 
-def write_run_report(
-    folder: Path,
-    runs: Sequence[GateRun],
-    baseline: Baseline,
-    *,
-    checkpoints: Mapping[Checkpoint, Path] | None = None,
-    prompts: PromptSet | None = None,
-    recipe: Recipe | None = None,
+def report_folder(
+    folder: Path, out: Path | None = None, *, done: Callable[[], object] = lambda: None
 ) -> Path:
-    """Write ``scores.jsonl``, ``verdicts.json`` and the report of ``runs`` into ``folder``.
-
-    Returns the page ``folder/index.html``. ``checkpoints`` maps a run's checkpoint to its
-    file, so that the report can compare training parameters with the baseline's.
+    """Write the report of the run in ``folder``, from that folder alone, into ``out`` (default:
+    the folder itself); return the page.
     """
+    from loraeval.evaluation.run_folder import read_run
     from loraeval.report.html import write_report
 
-    rows = tuple(row for run in runs for row in run.rows)
-    folder.mkdir(parents=True, exist_ok=True)
-    if rows:
-        write_scores(folder / "scores.jsonl", rows)
-    verdicts = [verdict_to_json(run.verdict) for run in runs]
-    write_text_atomically(folder / "verdicts.json", json.dumps(verdicts, indent=1))
-    return write_report(folder, report_of(runs, rows, baseline, checkpoints or {}, prompts, recipe))
+    return write_report(out or folder, report_of(read_run(folder)), done=done)
 
 
-def report_of(
-    runs: Sequence[GateRun],
-    rows: tuple[ScoreRow, ...],
-    baseline: Baseline,
-    checkpoints: Mapping[Checkpoint, Path],
-    prompts: PromptSet | None,
-    recipe: Recipe | None,
-) -> RunReport:
-    """Return what the report of ``runs`` shows."""
-    from dataclasses import asdict
+def report_of(run: Run, *, title: str | None = None, notes: Sequence[str] = ()) -> RunReport:
+    """Return what the report of ``run`` shows."""
+    from dataclasses import replace
 
+    from loraeval import __version__
     from loraeval.report.data import RunReport
 
-    names = sorted({row.run for row in rows}) or [run.checkpoint.label for run in runs]
+    baseline, verdicts = run.baseline, run.verdicts
+    names = sorted({row.run for row in run.rows}) or [v.checkpoint.label for v in verdicts]
+    words = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
+    view = None if baseline is None else baseline_view(baseline)
+    if view is not None and run.golden is not None:
+        view = replace(view, images=run.golden)
+    compared = {}
+    if baseline is not None:
+        found = {c: compared_parameters(baseline, told) for c, told in run.parameters.items()}
+        compared = {c: comparison for c, comparison in found.items() if comparison is not None}
     return RunReport(
-        title=", ".join(names[:4]) + (" …" if len(names) > 4 else ""),
-        rows=rows,
-        verdicts=tuple(run.verdict for run in runs),
-        baseline=baseline_view(baseline),
-        selection=selection_of(rows, baseline),
-        image_files={
-            row.image: path for run in runs for row, path in zip(run.rows, run.images, strict=True)
+        title=title or (words if view is None else f"{words} against {view.name}"),
+        rows=run.rows,
+        verdicts=verdicts,
+        baseline=view,
+        selection=run.selection or selection_of(run.rows, baseline),
+        image_files=run.images,
+        prompts=run.prompts,
+        parameters_html=parameters_html(verdicts, compared),
+        differences=failed_differences(verdicts, compared),
+        recipe=run.recipe or dict((baseline.recipe if baseline is not None else None) or {}),
+        versions={
+            "loraeval": str(run.facts.get("loraeval", __version__)),
+            **{name: version for row in run.rows for name, version in row.versions.items()},
         },
-        prompts={p.id: p.text for p in prompts.prompts} if prompts is not None else {},
-        parameters_html=parameters_html([run.verdict for run in runs], baseline, checkpoints),
-        differences=failed_differences([run.verdict for run in runs], baseline, checkpoints),
-        recipe=asdict(recipe) if recipe is not None else dict(baseline.recipe or {}),
-        versions=dict(rows[0].versions) if rows else {},
-        hashes=_hashes(checkpoints, baseline),
-        provenance=dict(baseline.provenance),
+        hashes=_hashes(run),
+        provenance={} if baseline is None else dict(baseline.provenance),
+        notes=tuple(notes),
     )
 
 
@@ -91,11 +79,11 @@ def baseline_view(baseline: Baseline) -> BaselineView:
         rows=tuple(baseline.rows),
         means={metric: mean for metric, (mean, _, _) in intervals.items()},
         bands={metric: (low, high) for metric, (_, low, high) in intervals.items()},
-        images=_images_of(baseline),
+        images=images_of(baseline),
     )
 
 
-def _images_of(baseline: Baseline) -> Path | None:
+def images_of(baseline: Baseline) -> Path | None:
     """Return the folder of the baseline's images, where it was recorded and is at hand."""
     recorded = baseline.provenance.get("renders")
     if not isinstance(recorded, str):
@@ -119,18 +107,22 @@ def selection_of(rows: Sequence[ScoreRow], baseline: Baseline | None) -> EpochSe
     return select_epoch(rows, gated)
 
 
-def compared_parameters(baseline: Baseline, checkpoint: Path) -> ParameterComparison | None:
-    """Compare the training parameters of the baseline's run with the checkpoint's.
+def compared_parameters(
+    baseline: Baseline, told: Mapping[str, Any] | Path
+) -> ParameterComparison | None:
+    """Compare the training parameters of the baseline's run with a checkpoint's, ``told`` as a
+    run's folder keeps them or as its file.
 
     None where the baseline has none, or the file holds none that can be read.
     """
-    if not baseline.parameters or not checkpoint.is_file():
+    if not baseline.parameters or (isinstance(told, Path) and not told.is_file()):
         return None
     from loraeval.checkpoints.compare import compare_parameters
     from loraeval.checkpoints.parameters import Parameters, training_parameters
 
     try:
-        ours = training_parameters(checkpoint)
+        known = isinstance(told, Path)
+        ours = training_parameters(told) if known else Parameters.from_json(told)  # type: ignore[arg-type]
         return compare_parameters([Parameters.from_json(dict(baseline.parameters)), ours])
     except LoraevalError:
         return None
@@ -145,19 +137,17 @@ def training_differences(baseline: Baseline, checkpoint: Path) -> list[str]:
 
 
 def failed_differences(
-    verdicts: Sequence[Verdict], baseline: Baseline, checkpoints: Mapping[Checkpoint, Path]
+    verdicts: Sequence[Verdict], compared: Mapping[Checkpoint, ParameterComparison]
 ) -> dict[Checkpoint, tuple[str, ...]]:
-    """Return ``training_differences`` of each checkpoint that failed and whose file is there."""
+    """Return the effective differences in training of each checkpoint that failed."""
+    from loraeval.checkpoints.compare import effective_differences
+
     failed = [v.checkpoint for v in verdicts if v.outcome == "fail"]
-    return {
-        item: tuple(training_differences(baseline, checkpoints[item]))
-        for item in failed
-        if item in checkpoints
-    }
+    return {c: tuple(effective_differences(compared[c])) for c in failed if c in compared}
 
 
 def parameters_html(
-    verdicts: Sequence[Verdict], baseline: Baseline, checkpoints: Mapping[Checkpoint, Path]
+    verdicts: Sequence[Verdict], compared: Mapping[Checkpoint, ParameterComparison]
 ) -> str | None:
     """Return the differences in training parameters as escaped HTML, where both are known.
 
@@ -166,26 +156,18 @@ def parameters_html(
     from loraeval.checkpoints.show import parameters_html as render
 
     failed = [v.checkpoint for v in verdicts if v.outcome == "fail"]
-    for item in [*failed, *checkpoints]:
-        comparison = (
-            compared_parameters(baseline, checkpoints[item]) if item in checkpoints else None
-        )
-        if comparison is not None:
-            return render(comparison)
-    return None
+    chosen = next((c for c in (*failed, *compared) if c in compared), None)
+    return None if chosen is None else render(compared[chosen])
 
 
-def _hashes(checkpoints: Mapping[Checkpoint, Path], baseline: Baseline) -> dict[str, str]:
-    from loraeval.checkpoints.header import file_sha256
-
-    hashes: dict[str, Any] = {
-        item.label: item.sha256 or file_sha256(path)
-        for item, path in checkpoints.items()
-        if path.is_file()
-    }
-    hashes["prompt set"] = baseline.prompt_digest
-    hashes["recipe"] = baseline.recipe_digest
-    hashes["encoder"] = baseline.encoder
+def _hashes(run: Run) -> dict[str, str]:
+    hashes: dict[str, Any] = {c.label: c.sha256 for c in run.checkpoints}
+    hashes["encoder"] = ", ".join(sorted({row.encoder for row in run.rows if row.encoder}))
+    hashes["recipe"] = ", ".join(sorted({row.recipe for row in run.rows if row.recipe}))
+    if run.baseline is not None:
+        hashes["baseline prompt set"] = run.baseline.prompt_digest
+        hashes["baseline recipe"] = run.baseline.recipe_digest
+        hashes["baseline encoder"] = run.baseline.encoder
     return {name: str(value) for name, value in hashes.items() if value}
 
 

@@ -1,4 +1,6 @@
-"""A gated run as files: ``scores.jsonl``, then ``verdict.json``, with which it is whole."""
+"""One gated checkpoint handed from process to process: ``scores.jsonl``, then ``verdict.json``,
+with which it is whole. What people keep is ``run_folder``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,16 @@ from typing import Any
 
 from loraeval.evaluation.gate_run import GateRun
 from loraeval.outside.files import write_text_atomically
-from loraeval.records import Checkpoint, Comparison, Verdict
+from loraeval.records import (
+    Caption,
+    Checkpoint,
+    Comparison,
+    Prompt,
+    PromptSet,
+    Recipe,
+    Render,
+    Verdict,
+)
 from loraeval.scores_file import read_scores, write_scores
 
 VERDICT, SCORES = "verdict.json", "scores.jsonl"
@@ -49,8 +60,11 @@ def write_run(folder: Path, run: GateRun) -> None:
     """
     facts = {
         "verdict": verdict_to_json(run.verdict),
-        "images": [str(path) for path in run.images],
-        "note": run.note,
+        "renders": [_render_to_json(render) for render in run.renders],
+        "order": run.order,
+        "recipe": None if run.recipe is None else asdict(run.recipe),
+        "prompt_set": None if run.prompts is None else run.prompts.name,
+        "prompts": [prompt_to_json(p) for p in (run.prompts.prompts if run.prompts else ())],
     }
     (folder / VERDICT).unlink(missing_ok=True)
     if run.rows:
@@ -72,6 +86,45 @@ def read_run(folder: Path) -> GateRun:
     return GateRun(
         verdict=verdict_from_json(facts["verdict"]),
         rows=tuple(read_scores(scores)) if scores.exists() else (),
-        images=tuple(Path(path) for path in facts["images"]),
-        note=facts["note"],
+        renders=tuple(_render_from_json(item) for item in facts["renders"]),
+        order=tuple((prompt, seed) for prompt, seed in facts["order"]),
+        prompts=_prompt_set(facts["prompt_set"], facts["prompts"]),
+        recipe=_recipe(facts["recipe"]),
     )
+
+
+def prompt_to_json(prompt: Prompt) -> dict[str, Any]:
+    """Return a prompt without its caption, which follows from its text."""
+    return {
+        "id": prompt.id,
+        "text": prompt.text,
+        "negative": prompt.negative,
+        "overrides": dict(prompt.overrides),
+    }
+
+
+def prompt_from_json(told: dict[str, Any]) -> Prompt:
+    """Return the prompt that ``prompt_to_json`` wrote; its caption is not read."""
+    text = told["text"]
+    overrides = told.get("overrides", {})
+    return Prompt(told["id"], text, Caption(text), told["negative"], overrides=overrides)
+
+
+def _prompt_set(name: str | None, told: list[dict[str, Any]]) -> PromptSet | None:
+    return None if name is None else PromptSet(name, tuple(map(prompt_from_json, told)))
+
+
+def _recipe(told: dict[str, Any] | None) -> Recipe | None:
+    return None if told is None else Recipe(**{**told, "seeds": tuple(told["seeds"])})
+
+
+def _render_to_json(render: Render) -> dict[str, Any]:
+    data = asdict(render)
+    places = {name: str(data[name]) for name in ("image", "base_image") if data[name] is not None}
+    return {**data, **places, "prompt": prompt_to_json(render.prompt)}
+
+
+def _render_from_json(data: dict[str, Any]) -> Render:
+    base = data["base_image"]
+    places = {"image": Path(data["image"]), "base_image": None if base is None else Path(base)}
+    return Render(**{**data, **places, "prompt": prompt_from_json(data["prompt"])})

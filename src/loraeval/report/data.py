@@ -63,7 +63,8 @@ class RunReport:
     is relative to, ``image_files`` maps ``image`` to the file instead, where the caller knows it
     (``GateRun.images``). ``prompts`` maps prompt id to the prompt's text where known. ``recipe``,
     ``versions``, ``hashes`` and ``provenance`` are shown as tables of text. ``differences`` maps a
-    checkpoint that failed to its effective differences in training, a sentence each.
+    checkpoint that failed to its effective differences in training, a sentence each. ``notes``
+    are said under the verdict.
     """
 
     title: str
@@ -80,6 +81,7 @@ class RunReport:
     versions: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def ordered_metrics(rows: Sequence[ScoreRow]) -> tuple[str, ...]:
