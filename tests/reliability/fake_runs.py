@@ -19,7 +19,6 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def run(folder: Path, work: Path) -> None:
         )
         gated = gate_checkpoint(checkpoints[-1], setup)
     try:
-        write_run(work / "gated", replace(gated, note=""))
+        write_run(work / "gated", gated)
     except OSError:  # another run, or one that was killed, has left it: whole, or this is wrong
         if not (work / "gated" / "verdict.json").exists():
             raise

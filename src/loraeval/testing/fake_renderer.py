@@ -31,6 +31,7 @@ def fake_recipe(size: int = 240, seeds: tuple[int, ...] = (42,)) -> Recipe:
     return Recipe(
         base_model="fake",
         base_model_hash="0" * 64,
+        family="sd15",
         width=size,
         height=size,
         dtype="float32",
