@@ -88,7 +88,7 @@ def test_the_prompts_are_the_generators_and_nothing_was_trained_on_them(repo):
 
 
 def test_the_prompt_set_reads_back(repo):
-    from loraeval.prompts import read_prompts
+    from loraeval.prompts.sets import read_prompts
 
     prompts = read_prompts(repo / "prompts/demo.toml").prompts
     for prompt, (name, portrait) in zip(prompts, demo_scenes(), strict=True):
