@@ -23,7 +23,8 @@ LAYERS: list[set[str]] = [
     {"gate", "testing"},
     {"report"},
     {"evaluation"},
-    {"shared_run", "commands", "pytest_evidence", "pytest_ini", "pytest_hooks"},
+    {"shared_run", "commands", "pytest_ini", "pytest_hooks"},
+    {"pytest_evidence"},
     {"cli", "pytest_plugin"},
     {"__main__"},
 ]
