@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from loraeval.checkpoints.header import Header, TensorInfo
 from loraeval.errors import CheckpointError, UsageError
 from loraeval.records import Prompt, Recipe
 from loraeval.render.base_checks import check_single_file
@@ -89,16 +90,24 @@ def test_what_the_recipe_does_otherwise_than_the_training_is_said() -> None:
         "ss_new_sd_model_hash": "a" * 64, "ss_sd_model_name": "anime.safetensors",
     }  # fmt: skip
     skip = "set clip_skip = 2 in the recipe to render it as it was trained"
-    said = notes("run-3", metadata, recipe, base, "b" * 64)
-    assert [line.split(": ", 1)[1] for line in said] == [
+
+    def told(metadata: dict[str, str], base_file: str | None, *names: str) -> list[str]:
+        info = TensorInfo("x", "F32", (), 0, 4)
+        header = Header(Path("run-3"), 0, 0, metadata, dict.fromkeys(names, info))
+        return [line.split(": ", 1)[1] for line in notes(header, recipe, base, base_file)]
+
+    assert told(metadata, "b" * 64, "x.alpha") == [
         "trained with zero terminal SNR, rendered without it",
         f"trained with clip skip 2, rendered with 1; {skip}",
         "trained at 768x512, rendered at 512x512",
         "trained on the base model anime.safetensors, rendered on other.safetensors",
     ]
     same = {"ss_clip_skip": "None", "ss_resolution": "(512, 512)", "ss_new_sd_model_hash": "b" * 64}
-    assert notes("run-3", same, recipe, base, "b" * 64) == ()
-    assert notes("run-3", {}, recipe, base, None) == ()
+    assert told(same, "b" * 64, "x.alpha") == []
+    assert told({}, None, "x.alpha") == []
+    (line,) = told({}, None, "unet.x.lora_A.weight")
+    assert line.startswith("no alpha is recorded")
+    assert told({"adapter_config": '{"r": 4, "lora_alpha": 8}'}, None, "x.lora_A.weight") == []
 
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."

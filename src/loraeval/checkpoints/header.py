@@ -24,7 +24,7 @@ from loraeval.checkpoints.dtypes import ITEM_BYTES, NUMPY, STRUCT
 from loraeval.checkpoints.strangers import stranger
 from loraeval.errors import CheckpointError
 from loraeval.outside import json as strict_json
-from loraeval.outside.text import clean
+from loraeval.outside.text import clean, read_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,9 @@ and tag frequencies of a large data set add some, while 100 MB of JSON would tak
 
 MAX_STRINGS = 500_000
 """A header with more quoted strings is refused before parsing (an SDXL LoRA has 18,000)."""
+
+MAX_CONFIG_BYTES = 1 << 20
+"""A longer ``adapter_config.json`` is refused unread."""
 
 CHUNK_BYTES = 1 << 20
 """Whole-file reads go through a buffer of this size."""
@@ -61,7 +64,8 @@ class TensorInfo:
 @dataclass(frozen=True, slots=True)
 class Header:
     """A checked header. ``header_bytes`` counts the 8 length bytes and the JSON, so the data starts
-    there; ``tensors`` in the order of their data; ``metadata`` holds strings as written.
+    there; ``tensors`` in the order of their data; ``metadata`` holds strings as written, and under
+    ``adapter_config`` what PEFT wrote beside the file.
     """
 
     path: Path
@@ -85,7 +89,7 @@ def read_header(path: str | Path) -> Header:
     """
     path = Path(path)
     with _open(path) as file:
-        return _header(path, file)
+        return _header(path, file, adapter_config(path))
 
 
 def read_whole(path: str | Path) -> tuple[Header, bytes, str]:
@@ -94,13 +98,35 @@ def read_whole(path: str | Path) -> tuple[Header, bytes, str]:
     """
     path = Path(path)
     with _open(path) as file:
-        _header(path, file)  # before a file that is no checkpoint is read whole
+        _header(path, file, None)  # before a file that is no checkpoint is read whole
         file.seek(0)
         data = file.read()
-    return _header(path, io.BytesIO(data)), data, hashlib.sha256(data).hexdigest()
+    config = adapter_config(path)
+    sha256 = with_config(hashlib.sha256(data).hexdigest(), config)
+    return _header(path, io.BytesIO(data), config), data, sha256
 
 
-def _header(path: Path, file: BinaryIO) -> Header:
+def adapter_config(path: Path) -> str | None:
+    """Return the text of the ``adapter_config.json`` that PEFT writes beside its
+    ``adapter_model.safetensors`` and that holds its alphas, None beside other files and where there
+    is none. Raises ``CheckpointError`` for one that is too large or no UTF-8.
+    """
+    beside = path.with_name("adapter_config.json")
+    if path.name != "adapter_model.safetensors" or not beside.is_file():
+        return None
+    return read_text(beside, CheckpointError, MAX_CONFIG_BYTES)
+
+
+def with_config(sha256: str, config: str | None) -> str:
+    """Return what stands for a checkpoint: the SHA-256 of its file, together with that of the
+    ``adapter_config`` beside it where there is one, since that changes what the file does.
+    """
+    if config is None:
+        return sha256
+    return hashlib.sha256(f"{sha256} {config}".encode()).hexdigest()
+
+
+def _header(path: Path, file: BinaryIO, config: str | None) -> Header:
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(32)
@@ -112,6 +138,8 @@ def _header(path: Path, file: BinaryIO) -> Header:
         _refuse(path, f"truncated: the header needs {length} bytes, {len(raw)} are there")
     tree = _parse(path, raw)
     metadata = _metadata(path, tree.pop("__metadata__", {}))
+    if config is not None:
+        metadata = {**metadata, "adapter_config": config}
     infos = sorted((_tensor(path, name, row) for name, row in tree.items()), key=_by_start)
     _check_tiling(path, infos, size - 8 - length)
     return Header(path, size, 8 + length, metadata, {info.name: info for info in infos})

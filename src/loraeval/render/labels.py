@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from loraeval.checkpoints import anatomy as anatomies
 from loraeval.checkpoints import series
-from loraeval.checkpoints.header import read_header
+from loraeval.checkpoints.header import Header, adapter_config, read_header, with_config
 from loraeval.errors import CheckpointError
 from loraeval.records import FamilyName
 from loraeval.render.known_files import look
@@ -28,8 +28,8 @@ class Labels:
 
     family: FamilyName
     store: Store
-    told: Callable[[str, Mapping[str, str]], tuple[str, ...]] | None = None
-    """Returns the notes on a file by its name and metadata, or raises ``CheckpointError``."""
+    told: Callable[[Header], tuple[str, ...]] | None = None
+    """Returns the notes on a file by its header, or raises ``CheckpointError``."""
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What is to be said of each file, by its name."""
     _known: dict[Path, tuple[str, CheckpointRef]] = field(default_factory=dict)
@@ -55,11 +55,12 @@ class Labels:
             found = replace(found, family=self.family)
         anatomies.check_loadable(found, self.family)
         if self.told is not None:
-            self.notes[path.name] = self.told(path.name, read_header(path).metadata)
+            self.notes[path.name] = self.told(read_header(path))
         if whole not in self._folders.get(whole.parent, {}):  # unseen, or saved since
             self._folders[whole.parent] = _folder_labels(whole.parent)
         run, epoch, step = self._folders[whole.parent].get(whole) or _own_label(path)
-        ref = CheckpointRef(whole, self.store.file_sha256(path), run, epoch, path.name, step)
+        sha256 = with_config(self.store.file_sha256(path), adapter_config(path))
+        ref = CheckpointRef(whole, sha256, run, epoch, path.name, step)
         if state is not None and settled:
             self._known[whole] = (state, ref)
         return ref

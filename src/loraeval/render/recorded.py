@@ -7,25 +7,34 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from loraeval import families
+from loraeval.checkpoints.header import Header
+from loraeval.checkpoints.scale import peft_alphas
 from loraeval.outside.text import clean
 from loraeval.records import Recipe
 from loraeval.render.prediction import Prediction, compare, of_lora, of_options
 
 
 def notes(
-    name: str, metadata: Mapping[str, str], recipe: Recipe, base: Prediction, base_file: str | None
+    header: Header, recipe: Recipe, base: Prediction, base_file: str | None
 ) -> tuple[str, ...]:
     """Return a line for each thing that ``recipe`` (resolved) does otherwise than the training of
-    the LoRA called ``name`` did; nothing for what was not recorded.
+    the LoRA with ``header`` did, and for an alpha that nothing tells.
 
     ``base`` is what the base model says that it predicts, ``base_file`` the SHA-256 of a single
     file. Raises ``CheckpointError`` for another prediction than the base model's, unless the recipe
     asks for another one than that itself.
     """
+    name, metadata = header.path.name, header.metadata
     used = of_options(recipe.scheduler_options)
     chosen = used.kind is not None and used.kind != (base.kind or "epsilon")
     line = compare(of_lora(metadata), used, name, chosen=chosen)
-    return (*filter(None, [line]), *_differences(clean(name), metadata, recipe, base_file))
+    lines = [*filter(None, [line]), *_differences(clean(name), metadata, recipe, base_file)]
+    if not peft_alphas(metadata) and not any(key.endswith("alpha") for key in header.tensors):
+        lines.append(
+            f"{clean(name)}: no alpha is recorded in it or beside it, so its factor is 1 (alpha = "
+            "rank), as diffusers takes it"
+        )
+    return tuple(lines)
 
 
 def _differences(

@@ -13,7 +13,7 @@ print(render.image, render.epoch, render.prompt.id, render.seed)
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -37,6 +37,7 @@ from loraeval.render.store import Store
 from loraeval.render.worker import Made, Setup, Worker, render_here
 
 if TYPE_CHECKING:
+    from loraeval.checkpoints.header import Header
     from loraeval.render.labels import Labels
 
 LONG_RUN = 8
@@ -169,13 +170,13 @@ class Renderer:
             self.notes.append(line)
             print(f"loraeval: {line}", file=sys.stderr)
 
-    def _told(self, name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:
+    def _told(self, header: Header) -> tuple[str, ...]:
         from loraeval.render.base_model import base_prediction, locate_base
         from loraeval.render.recorded import notes
 
         base = locate_base(self.recipe.base_model, offline=True)
         sha256 = self.store.file_sha256(base) if base.is_file() else None
-        return notes(name, metadata, self.recipe, base_prediction(base, chosen=True), sha256)
+        return notes(header, self.recipe, base_prediction(base, chosen=True), sha256)
 
     def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
         texts = (prompt.text, prompt.negative or self.recipe.negative_prompt)
