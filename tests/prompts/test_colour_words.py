@@ -28,7 +28,7 @@ CSS = {
     "dark blue": "darkblue", "light blue": "lightblue", "dark green": "darkgreen",
     "light green": "lightgreen", "dark red": "darkred", "light grey": "lightgrey",
     "light pink": "lightpink", "hot pink": "hotpink", "deep pink": "deeppink",
-    "dark orange": "darkorange", "medium blue": "mediumblue", "medium purple": "mediumpurple",
+    "medium blue": "mediumblue", "medium purple": "mediumpurple",
     "sky blue": "skyblue", "royal blue": "royalblue", "forest green": "forestgreen",
     "yellow green": "yellowgreen", "blue violet": "blueviolet", "light yellow": "lightyellow",
     "red": "firebrick", "brown": "saddlebrown", "grey": "dimgrey", "white": "snow",
@@ -79,12 +79,12 @@ def test_skin_words_are_no_greys() -> None:
 
 
 def test_distance_is_ciede2000_to_the_edge() -> None:
-    """From a grey to black's region only lightness changes: an independent value by hand."""
+    """From a grey to charcoal's box only lightness changes: an independent value by hand."""
     from skimage.color import deltaE_ciede2000
 
-    edge = np.array([22.0, 0, 0])
-    point = np.array([60.0, 0, 0])
-    assert float(region("black").distance(point)) == pytest.approx(
+    edge = np.array([lab_of(COLOUR_HEX["charcoal"])[0] + 18, 0, 0])
+    point = np.array([80.0, 0, 0])
+    assert float(region("charcoal").distance(point)) == pytest.approx(
         float(deltaE_ciede2000(point, edge))
     )
 
@@ -114,7 +114,7 @@ def test_distance_is_finite_and_never_negative(name: str, lab: tuple[float, floa
 @given(st.text(max_size=40))
 def test_any_name(name: str) -> None:
     found = region(name)
-    assert found is None or found.boxes
+    assert found is None or found.boxes or found.named
 
 
 @pytest.mark.parametrize("name", ["", "sharp", "hair", "x" * 1000, "diamond"])
@@ -131,3 +131,47 @@ def test_every_name_of_the_grammar_has_a_region() -> None:
             for colour in parse_caption(f"{word} {noun}").colours:
                 lone = word in MODIFIERS
                 assert lone or region(colour.name) is not None, (word, noun)
+
+
+BASIC = ["black", "white", "grey", "red", "green", "blue", "yellow", "orange", "brown", "pink",
+         "purple"]  # fmt: skip
+
+
+def graded(name: str, lab: np.ndarray) -> np.ndarray:
+    """The score of colours for a word."""
+    return 1 / (1 + (region(name).distance(lab) / 4) ** 2)
+
+
+@pytest.mark.parametrize("name", BASIC)
+def test_few_namers_little_score(name: str) -> None:
+    """A colour that under 5 % of namers call so scores under 0.2; more namers, more score."""
+    from loraeval.prompts.colour_naming import GROUPS, shares
+
+    rgb = np.random.default_rng(0).integers(0, 256, (4000, 3)) / 255
+    from skimage.color import rgb2lab
+
+    lab = rgb2lab(rgb[None])[0]
+    share = shares(lab)[:, GROUPS.index(name)]
+    score = graded(name, lab)
+    assert score[share < 0.05].max() < 0.2
+    assert score[share >= 0.3].min(initial=1) == pytest.approx(1)
+    assert (np.diff(score[np.argsort(share)]) > -1e-9).all()
+
+
+def test_names_of_the_survey_win_at_its_colours() -> None:
+    """At the survey's own colour of each basic term that term has the largest share."""
+    from loraeval.prompts.colour_naming import GROUPS, shares
+
+    typical = np.array([lab_of(COLOUR_HEX[name]) for name in BASIC])
+    assert [GROUPS[at] for at in shares(typical).argmax(axis=1)] == BASIC
+    assert shares(typical).sum(axis=1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("green", "#f2f0d3"), ("blue", "#f2f0d3"), ("brown", "#9a9a9a"), ("purple", "#b0202a"),
+     ("orange", "#7a4a21"), ("red", "#e87aad"), ("light blue", "#1a2f80"), ("dark blue", "#a8d0ff"),
+     ("brown", "#2f5fd0")],
+)  # fmt: skip
+def test_what_nobody_calls_so(name: str, code: str) -> None:
+    assert float(graded(name, np.array([lab_of(code)]))[0]) < 0.2

@@ -49,7 +49,7 @@ def test_coverage(own: PromptSet) -> None:
 
 
 def test_words_and_codes_agree(own: PromptSet) -> None:
-    """The word before each code, read without the code, has a region that holds the code."""
+    """The word before each code, read without it, gives the code a half at least."""
     checked = 0
     for prompt in own.prompts:
         for colour in prompt.caption.colours:
@@ -61,7 +61,7 @@ def test_words_and_codes_agree(own: PromptSet) -> None:
             if regions:
                 checked += 1
                 near = min(float(found.distance(lab_of(colour.hex))) for found in regions)
-                assert near == 0, f"{prompt.id}: {colour.text}"
+                assert near <= 4, f"{prompt.id}: {colour.text}"
     assert checked > 200
 
 

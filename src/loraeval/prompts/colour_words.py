@@ -1,11 +1,11 @@
-"""What a colour word may still mean: a tolerance region in CIELAB, and the distance to it.
+"""What a colour word may mean: how far a colour is from it, in CIELAB.
 
-A region is a union of boxes in LCh(ab) (D65): lightness 0 to 100, chroma, hue in degrees, where a
-box of low chroma has any hue. How they were made: the eleven basic colour terms (Berlin and Kay)
-have boxes drawn by this project round the clusters that the CSS Color 4 names and the XKCD colour
-survey (2010, public domain) give the term; every other word has a box round its typical colour
-(``colour_names.COLOUR_HEX``); modifiers cut or move a box by a fixed rule; human skin has its own
-boxes by lightness. The rules and a chart of the regions are in ``docs/prompts.md``.
+The eleven basic colour terms (Berlin and Kay) follow naming data: the score of a colour is the
+share of people who call it so (``colour_naming``, fitted to the XKCD colour survey), full from
+``FULL`` on; modifiers move it by where the word's namings lie in lightness and chroma. Every other
+word has a box round its typical colour (``colour_names.COLOUR_HEX``) in LCh(ab) (D65): lightness 0
+to 100, chroma, hue in degrees, where a box of low chroma has any hue; human skin has its own boxes
+by lightness. The rules and a chart are in ``docs/prompts.md``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from loraeval.prompts.colour_names import COLOUR_HEX, MODIFIERS, canonical_colour
+from loraeval.prompts.colour_names import (
+    COLOUR_HEX,
+    MODIFIERS,
+    canonical_colour,
+    compound_at,
+    compound_hex,
+)
+from loraeval.prompts.colour_naming import GROUPS, shares, spread_of
 
 Array = npt.NDArray[np.float64]
 
@@ -49,6 +56,48 @@ class Box:
         return np.stack([light, chroma * np.cos(hue), chroma * np.sin(hue)], axis=1)
 
 
+FULL = 0.3
+"""Share of namers from which a colour is fully what a word says; a twentieth of them is 0.17."""
+
+_LEAST = 0.004
+"""Least score that a distance is made of: 63 is far enough."""
+
+HALF = 4.0
+"""Distance that the scorer grades a half: ``1 / (1 + (d / HALF)^2)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What people call so: the share that names a colour one of ``groups``, as a distance.
+
+    ``lightness`` and ``chroma`` are ramps (from, to) that modifiers put on it: nothing counts at
+    ``from``, all at ``to``; None is no ramp.
+    """
+
+    groups: tuple[str, ...]
+    lightness: tuple[float, float] | None = None
+    chroma: tuple[float, float] | None = None
+
+    def score(self, lab: Array) -> Array:
+        """Return the score in [0, 1] of colours (n, 3)."""
+        at = [GROUPS.index(group) for group in self.groups]
+        score = np.minimum(shares(lab)[:, at].sum(axis=1) / FULL, 1.0)
+        if self.lightness is not None:
+            score = score * _ramp(lab[:, 0], self.lightness)
+        if self.chroma is not None:
+            score = score * _ramp(np.hypot(lab[:, 1], lab[:, 2]), self.chroma)
+        return np.asarray(score)
+
+    def distance(self, lab: Array) -> Array:
+        """Return the distance that is graded as the score: 0 at 1, ``HALF`` at a half."""
+        return HALF * np.sqrt(1 / np.maximum(self.score(lab), _LEAST) - 1)
+
+
+def _ramp(values: Array, span: tuple[float, float]) -> Array:
+    low, high = span
+    return np.clip((values - low) / (high - low), 0.0, 1.0)
+
+
 @dataclass(frozen=True, slots=True)
 class ColourRegion:
     """The colours that a name allows; ``centre`` is a typical one, ``#rrggbb``."""
@@ -56,19 +105,22 @@ class ColourRegion:
     name: str
     centre: str
     boxes: tuple[Box, ...]
+    named: tuple[Named, ...] = ()
 
     def distance(self, lab: npt.ArrayLike) -> Array:
-        """Return how far colours are from the region: 0 inside, else CIEDE2000 to its edge.
+        """Return how far colours are from the region, 0 inside.
 
-        ``lab`` has shape (..., 3), CIELAB D65; the result drops the last axis. The nearest point
-        is taken by clamping L, C and h one by one, so that the value is an upper bound of the
-        true distance, exact inside.
+        ``lab`` has shape (..., 3), CIELAB D65; the result drops the last axis. For words with
+        naming data it is the distance whose grade is the share of namers; for boxes CIEDE2000 to
+        the point that clamping L, C and h one by one gives, an upper bound of the true distance.
         """
         from skimage.color import deltaE_ciede2000
 
         points = np.asarray(lab, dtype=np.float64)
         flat = points.reshape(-1, 3)
         best = np.full(len(flat), np.inf)
+        for named in self.named:
+            best = np.minimum(best, named.distance(flat))
         for box in self.boxes:
             near = box.nearest(flat)
             delta = np.asarray(deltaE_ciede2000(flat, near), dtype=np.float64)  # type: ignore[no-untyped-call]
@@ -94,7 +146,34 @@ _BASIC: dict[str, Box] = {
     "purple": Box((10, 82), (14, 125), 326, 20),
     "pink": Box((50, 96), (9, 100), 2, 42),
 }
-"""The eleven basic terms."""
+"""Rough boxes of the eleven basic terms: where blends and modified further words start from."""
+
+_ALSO: dict[tuple[str, str], str] = {
+    ("dark", "red"): "maroon", ("deep", "red"): "maroon", ("blood", "red"): "maroon",
+    ("light", "purple"): "lavender", ("pale", "purple"): "lavender", ("pastel", "purple"):
+    "lavender", ("dark", "purple"): "violet", ("deep", "purple"): "violet", ("light", "brown"):
+    "tan", ("pale", "brown"): "tan", ("hot", "pink"): "magenta", ("bright", "pink"): "magenta",
+    ("deep", "pink"): "magenta", ("light", "orange"): "salmon", ("pale", "orange"): "salmon",
+    ("light", "red"): "salmon", ("bright", "green"): "lime", ("neon", "green"): "lime",
+    ("light", "green"): "lime", ("pale", "green"): "lime", ("dark", "yellow"): "olive",
+    ("dark", "green"): "olive", ("light", "blue"): "turquoise",
+    ("light", "yellow"): "tan", ("pale", "yellow"): "tan",
+}  # fmt: skip
+"""Further names that people give to what a modifier makes of a basic colour."""
+
+_BETWEEN: dict[frozenset[str], tuple[str, ...]] = {
+    frozenset(["blue", "green"]): ("teal", "turquoise"),
+    frozenset(["blue", "purple"]): ("violet", "lavender"),
+    frozenset(["pink", "purple"]): ("magenta", "lavender"),
+    frozenset(["red", "purple"]): ("magenta", "maroon"),
+    frozenset(["red", "pink"]): ("magenta", "salmon"),
+    frozenset(["red", "brown"]): ("maroon",),
+    frozenset(["yellow", "green"]): ("lime", "olive"),
+    frozenset(["orange", "pink"]): ("salmon",),
+    frozenset(["yellow", "brown"]): ("olive", "tan"),
+    frozenset(["brown", "green"]): ("olive",),
+}
+"""Names of what lies between two basic colours."""
 
 _SKIN_LIGHTNESS: dict[str, tuple[float, float]] = {
     "light": (64, 96),
@@ -152,13 +231,12 @@ def _region(name: str) -> ColourRegion | None:
     if words and words[-1] == "skin":
         return _skin(name, words[:-1])
     if words == ["red", "hair"]:
-        return ColourRegion(
-            name, COLOUR_HEX["ginger"], (_box("red"), _box("ginger"), _box("auburn"))
-        )
-    boxes = _boxes(words)
-    if not boxes:
+        boxes = (_box("red"), _box("ginger"), _box("auburn"))
+        return ColourRegion(name, COLOUR_HEX["ginger"], boxes)
+    boxes, named = _parts(words)
+    if not boxes and not named:
         return None
-    return ColourRegion(name, _typical(words, boxes[0]), boxes)
+    return ColourRegion(name, _typical(words, boxes, named), boxes, named)
 
 
 def lab_of(code: str) -> tuple[float, float, float]:
@@ -170,22 +248,72 @@ def lab_of(code: str) -> tuple[float, float, float]:
     return light, a, b
 
 
-def _boxes(words: list[str]) -> tuple[Box, ...]:
-    """Return the boxes of a blend: each colour word's with the modifiers before it, and between."""
+def _parts(words: list[str]) -> tuple[tuple[Box, ...], tuple[Named, ...]]:
+    """Return what a blend allows: each colour word with the modifiers before it, and between."""
     boxes: list[Box] = []
+    named: list[Named] = []
+    colours: list[str] = []
     pending: list[str] = []
-    for word in words:
-        colour = canonical_colour(word)
+    at = 0
+    while at < len(words):
+        count = compound_at(words, at)
+        colour = canonical_colour(words[at])
+        if count and not (colour and count == 1):
+            code = compound_hex(" ".join(words[at : at + count])) or COLOUR_HEX["grey"]
+            boxes.append(_modified(_round(lab_of(code)), pending, neutral=False))
+            at, pending = at + count, []
+            continue
+        if colour in _BASIC:
+            named.append(_moved(colour, tuple(pending)))
+        elif colour is not None:
+            boxes.append(_modified(_box(colour), pending, neutral=colour == "silver"))
         if colour is not None:
-            boxes.append(_modified(_box(colour), pending, neutral=colour in ("grey", "silver")))
+            colours.append(colour)
             pending = []
-        elif word in MODIFIERS:
-            pending.append(word)
-    if not boxes:
+        elif words[at] in MODIFIERS:
+            pending.append(words[at])
+        at += 1
+    if not boxes and not named:
         lights = [_LIGHTNESS_ONLY[word] for word in pending if word in _LIGHTNESS_ONLY]
-        return tuple(Box(light, (0, 150)) for light in dict.fromkeys(lights))
-    bridges = [_between(a, b) for a, b in pairwise(boxes)]
-    return tuple(dict.fromkeys([*boxes, *(bridge for bridge in bridges if bridge is not None)]))
+        return tuple(Box(light, (0, 150)) for light in dict.fromkeys(lights)), ()
+    for first, second in pairwise(colours):
+        if first in _BASIC and second in _BASIC:
+            mixed = _BETWEEN.get(frozenset([first, second]), ())
+            named.append(Named((first, second, *mixed)))
+        else:
+            bridge = _between(_box(first), _box(second))
+            boxes += [bridge] if bridge is not None else []
+    return tuple(dict.fromkeys(boxes)), tuple(dict.fromkeys(named))
+
+
+def _moved(colour: str, modifiers: tuple[str, ...]) -> Named:
+    """Return a basic term's namings as modifiers move them, by their spread in the survey."""
+    light, light_sd, chroma, chroma_sd = spread_of(colour)
+    lightness: tuple[float, float] | None = None
+    strength: tuple[float, float] | None = None
+    also = tuple(_ALSO[word, colour] for word in modifiers if (word, colour) in _ALSO)
+    if colour in ("black", "white", "grey"):
+        light_sd = max(light_sd, 8.0)
+    for word in modifiers:
+        if word in _UP:
+            lightness = (light - 0.6 * light_sd, light + 0.3 * light_sd)
+        elif word in _DOWN:
+            lightness = (light + 0.6 * light_sd, light - 0.3 * light_sd)
+        elif word in _STRONG and colour not in ("black", "white", "grey"):
+            strength = (chroma - 1.3 * chroma_sd, chroma - 0.4 * chroma_sd)
+        elif word in _WEAK:
+            strength = (chroma + 1.0 * chroma_sd, chroma + 0.2 * chroma_sd)
+    if colour == "black":
+        lightness = None if lightness and lightness[0] > lightness[1] else lightness
+    return Named((colour, *also), lightness, strength)
+
+
+_UP = frozenset(["light", "lighter", "pale", "pastel", "fair", "baby", "icy", "sky", "soft"])
+_DOWN = frozenset(
+    ["dark", "darker", "jet", "deep", "deeper", "royal", "rich", "forest", "blood", "burnt"]
+)
+_STRONG = frozenset(["bright", "brighter", "vivid", "hot", "neon", "electric"])
+_WEAK = frozenset(["ashy", "ash", "dull", "dusty", "muted", "faded"])
 
 
 @lru_cache(maxsize=256)
@@ -193,7 +321,12 @@ def _box(colour: str) -> Box:
     """Return the box of an unmodified colour word: a basic term's, else one round its centre."""
     if colour in _BASIC:
         return _BASIC[colour]
-    light, a, b = lab_of(COLOUR_HEX[colour])
+    return _round(lab_of(COLOUR_HEX[colour]))
+
+
+def _round(lab: tuple[float, float, float]) -> Box:
+    """Return the box round a typical colour."""
+    light, a, b = lab
     chroma = math.hypot(a, b)
     span = (max(0.0, light - 18), min(100.0, light + 18))
     if chroma < 12:
@@ -249,8 +382,8 @@ def _skin(name: str, words: list[str]) -> ColourRegion | None:
     spans = [_SKIN_LIGHTNESS[word] for word in known if word in _SKIN_LIGHTNESS]
     others = [word for word in known if word in COLOUR_HEX and word not in _SKIN_LIGHTNESS]
     if others:  # green skin is green
-        boxes = _boxes(words)
-        return ColourRegion(name, _typical(words, boxes[0]), boxes)
+        boxes, named = _parts(words)
+        return ColourRegion(name, _typical(words, boxes, named), boxes, named)
     spans = spans or [(10, 97)]
     skin = tuple(Box(span, _skin_chroma(span), 57, 27) for span in dict.fromkeys(spans))
     middle = sum(skin[0].lightness) / 2
@@ -262,10 +395,18 @@ def _skin_chroma(span: tuple[float, float]) -> tuple[float, float]:
     return (4.0, 52.0) if span[1] > 90 or span[0] < 25 else (8.0, 56.0)
 
 
-def _typical(words: list[str], box: Box) -> str:
-    """Return the typical colour of the first word, moved into its box."""
+def _typical(words: list[str], boxes: tuple[Box, ...], named: tuple[Named, ...]) -> str:
+    """Return the typical colour of the first word, moved into what its modifiers allow."""
+    if named:
+        found = named[0]
+        start = lab_of(COLOUR_HEX[found.groups[0]])
+        if found.lightness is None and found.chroma is None:
+            return COLOUR_HEX[found.groups[0]]
+        return _best(found, start)
+    box = boxes[0]
     colour = next((found for word in words if (found := canonical_colour(word))), None)
-    start = lab_of(COLOUR_HEX[colour]) if colour else (sum(box.lightness) / 2, 0.0, 0.0)
+    code = COLOUR_HEX[colour] if colour else compound_hex(" ".join(words))
+    start = lab_of(code) if code else (sum(box.lightness) / 2, 0.0, 0.0)
     if set(words) & _LIGHTNESS_ONLY.keys():
         chroma, hue = min(sum(box.chroma) / 2, 45.0), math.radians(box.hue)
         if box.spread < 180:  # the middle of the box, where screens can show it
@@ -274,6 +415,19 @@ def _typical(words: list[str], box: Box) -> str:
             start = (sum(box.lightness) / 2, 0.0, 0.0)
     light, a, b = (float(value) for value in box.nearest(np.array([start]))[0])
     return _hex((light, a, b))
+
+
+def _best(named: Named, start: tuple[float, float, float]) -> str:
+    """Return the colour of full score that is nearest to a typical one, on a coarse raster."""
+    axis = np.append(np.arange(0, 255, 17), 255) / 255
+    from skimage.color import rgb2lab
+
+    rgb = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    lab = np.asarray(rgb2lab(rgb[None])[0], dtype=np.float64)
+    score = named.score(lab)
+    far = np.linalg.norm(lab - np.asarray(start), axis=1)
+    best = int(np.lexsort((far, -np.round(score, 2)))[0])
+    return "#" + "".join(f"{round(255 * float(value)):02x}" for value in rgb[best])
 
 
 def _hex(lab: tuple[float, float, float]) -> str:

@@ -93,7 +93,7 @@ def wanted_distances(lab: Lab, wanted: tuple[Wanted, ...]) -> Floats:
 
 
 def _word_distance(lab: Lab, name: str) -> Floats:
-    """Return the distance to the nearest box of the word's region, in float32.
+    """Return the distance to the word's region, in float32.
 
     The same definition as ``ColourRegion.distance``, at the speed that scoring needs.
     """
@@ -102,6 +102,8 @@ def _word_distance(lab: Lab, name: str) -> Floats:
         return np.full(len(lab), np.inf, dtype=np.float32)
     best = np.full(len(lab), np.inf, dtype=np.float32)
     exact = lab.astype(np.float64)
+    for named in allowed.named:
+        best = np.minimum(best, named.distance(exact).astype(np.float32))
     for box in allowed.boxes:
         near = box.nearest(exact)
         outside = np.flatnonzero(np.abs(exact - near).max(axis=1) >= 1e-6)
