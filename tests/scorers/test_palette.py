@@ -24,7 +24,7 @@ from loraeval.scorers.palette import (
     colour_count_agreement,
     palette_parts,
 )
-from loraeval.scorers.palette_layout import background_mask, eye_cells
+from loraeval.scorers.palette_layout import background_mask, layout_of
 from loraeval.scorers.palette_match import Wanted, grade, wanted_distances
 from loraeval.testing.portraits import render_pixel_art, scene
 
@@ -162,13 +162,13 @@ def test_the_background_is_found_without_its_colour(kind: str) -> None:
     assert np.median(agreement) > 0.8
 
 
-def test_eye_cells_hold_the_eyes() -> None:
+def test_layout_of_hold_the_eyes() -> None:
     hits = []
     for seed in range(40):
         portrait = scene(seed, background="solid")
         if "eyes" in portrait.masks and "eyewear" not in portrait.masks:
             lab = lab_of_rgb(portrait.cells)
-            hits.append((eye_cells(lab, background_mask(lab)) & portrait.masks["eyes"]).any())
+            hits.append((layout_of(lab).eyes & portrait.masks["eyes"]).any())
     assert np.mean(hits) > 0.85
 
 

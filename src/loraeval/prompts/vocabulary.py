@@ -108,7 +108,7 @@ _PERSONS = (
     "soldier samurai ninja dancer singer model nun monk nurse doctor chef baker farmer hunter "
     "ranger rogue bard hero heroine villain mother father sister brother grandmother "
     "grandfather grandma grandpa someone solo human humanoid alien demon angel fairy mermaid "
-    "idol maid student teacher clown wanderer traveller merchant guard captain detective cowboy "
+    "idol maid student teacher clown wanderer traveller merchant captain detective cowboy "
     "astronaut youth gentleman hispanic asian caucasian african european latina latino view "
     "shot closeup photo image picture drawing painting artwork art illustration sprite scene "
     "style it she he they"

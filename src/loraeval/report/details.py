@@ -21,7 +21,9 @@ class Swatch:
 
     ``colour`` is ``wanted`` as ``#rrggbb``, None for a colour word; ``found`` is None where the
     picture has nothing to compare with; ``delta_e`` is their CIEDE2000 distance (0 inside of a
-    colour word's region); ``missing`` says that the picture shows another colour there.
+    colour word's region); ``missing`` says that the picture shows another colour there. ``right``
+    is the scorer's verdict, None where the attribute was not seen or was not judged; ``where``
+    the cells that it looked at.
     """
 
     attribute: str
@@ -30,6 +32,15 @@ class Swatch:
     found: str | None
     delta_e: float | None
     missing: bool
+    right: bool | None = None
+    where: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words: right, wrong, not seen; there or missing where none was given."""
+        if self.right is not None:
+            return "right" if self.right else "wrong"
+        return "not seen" if self.found is None else "missing" if self.missing else "there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +64,22 @@ def swatches(details: Mapping[str, Any]) -> list[Swatch]:
         if not isinstance(entry, Mapping) or not isinstance(entry.get("wanted"), str):
             continue
         delta_e = _number(entry.get("delta_e"))
+        right, where = entry.get("right"), entry.get("where")
+        judged = isinstance(right, bool)
+        far = delta_e is None or delta_e > MISSING_DELTA_E
+        unseen = "right" in entry and right is None
+        noun = entry.get("noun")
+        kind = str(entry.get("attribute") or "colour")
         found.append(
             Swatch(
-                attribute=str(entry.get("attribute") or "colour")[:60],
+                attribute=(f"{noun}" if isinstance(noun, str) and noun else kind)[:60],
                 wanted=entry["wanted"][:60],
                 colour=_hex(entry["wanted"]),
                 found=_hex(entry.get("found")),
                 delta_e=delta_e,
-                missing="fault" in entry or delta_e is None or delta_e > MISSING_DELTA_E,
+                missing=not right if judged else not unseen and ("fault" in entry or far),
+                right=right if judged else None,
+                where=where[:80] if isinstance(where, str) else None,
             )
         )
     return sorted(found, key=lambda swatch: (not swatch.missing, -(swatch.delta_e or 0.0)))

@@ -263,6 +263,8 @@ def _payload(shot: Shot, data: RunReport) -> dict[str, Any]:
                 "found": s.found,
                 "delta": s.delta_e,
                 "missing": s.missing,
+                "verdict": s.verdict,
+                "where": s.where,
             }
             for s in swatches(row.details)
         ],

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from loraeval.images.cells import Cells
-from loraeval.images.colour import CLEARLY_ANOTHER, distinct_colours, hex_of_rgb, middle
+from loraeval.images.colour import distinct_colours
 from loraeval.images.picture import Picture
 from loraeval.records import Caption, Metric, Score
 from loraeval.scorers.base import ScoreContext
-from loraeval.scorers.palette_layout import ZONES, Layout, layout_of, zone_mask
+from loraeval.scorers.palette_layout import ZONES, Layout, Zone, layout_of, zone_mask
 from loraeval.scorers.palette_match import (
     Wanted,
     code_distances,
@@ -23,6 +23,7 @@ from loraeval.scorers.palette_match import (
     wanted_colours,
     wanted_distances,
 )
+from loraeval.scorers.palette_verdicts import shares, verdicts
 
 WEIGHTS = {"coverage": 0.45, "explained": 0.25, "background": 0.15, "binding": 0.15}
 """Exponents of the parts of ``palette`` where the caption lists no full palette; those that apply
@@ -46,7 +47,9 @@ class PaletteParts:
     """The parts of the palette score, each in [0, 1] or None where the caption says nothing.
 
     ``explained`` is the share of cells that the wanted colours explain, whether or not the
-    caption lists a full palette (``full``); ``attributes`` one row for each wanted colour.
+    caption lists a full palette (``full``); ``right`` is the share of the ``judged`` attributes
+    that have their colour and ``kept`` the share that shows no other attribute's; ``attributes``
+    one row for each wanted colour.
     """
 
     coverage: float
@@ -55,6 +58,9 @@ class PaletteParts:
     binding: float | None
     full: bool
     attributes: list[dict[str, Any]] = field(default_factory=list)
+    right: float | None = None
+    kept: float | None = None
+    judged: int = 0
 
     @property
     def overall(self) -> float:
@@ -85,11 +91,15 @@ def _product(parts: list[tuple[float, float]]) -> float:
 
 
 def palette_parts(
-    cells: Cells, caption: Caption, layout: Layout | None = None
+    cells: Cells,
+    caption: Caption,
+    layout: Layout | None = None,
+    zones: dict[str, Zone] | None = None,
 ) -> PaletteParts | None:
     """Return the parts of the palette score of one picture, None where no colour is named.
 
-    ``layout`` is ``layout_of(cells.lab)``, for callers that try many captions on one picture.
+    ``layout`` is ``layout_of(cells.lab)``, for callers that try many captions on one picture;
+    ``zones`` replaces some of ``palette_zones.ZONES`` for another layout.
     """
     wanted = wanted_colours(caption)
     named = {one.hex for one in wanted}
@@ -102,15 +112,23 @@ def palette_parts(
     nearest = distances.min(axis=1)
     grid = distances.reshape(-1, rows, columns)
     layout = layout or layout_of(cells.lab)
-    bound = [_binding(one, grid[index], cells, layout) for index, one in enumerate(wanted)]
-    bindings = [float(one["bound"]) for one in bound if one.get("bound") is not None]
+    bindings = [
+        bound
+        for index, one in enumerate(wanted)
+        if (bound := _binding(one, grid[index], layout)) is not None
+    ]
+    judged = verdicts(wanted, grid[: len(wanted)], cells, layout, caption.background_kind, zones)
+    right, kept, count = shares(judged)
     return PaletteParts(
         coverage=float(grade(nearest).mean()),
         explained=float(grade(distances.min(axis=0)).mean()),
         background=_background(wanted, grid, layout.background, caption.background_kind),
         binding=float(np.mean(bindings)) if bindings else None,
         full=bool(caption.palette),
-        attributes=bound
+        right=right,
+        kept=kept,
+        judged=count,
+        attributes=[one.row() for one in judged]
         + [_missing(code, nearest[len(wanted) + i]) for i, code in enumerate(more)],
     )
 
@@ -140,43 +158,22 @@ def _background(
     return share if len(index) == 1 else math.sqrt(share * covered)
 
 
-def _binding(
-    one: Wanted,
-    distance: npt.NDArray[np.float32],
-    cells: Cells,
-    layout: Layout,
-) -> dict[str, Any]:
-    """Return the row of details of one wanted colour, measured where it belongs.
+def _binding(one: Wanted, distance: npt.NDArray[np.float32], layout: Layout) -> float | None:
+    """Return how well one wanted colour is bound: the grade where it belongs, None without a zone.
 
-    ``bound`` is the grade there: the mean of the nearest cell's and of the last of the cells
-    that the zone asks for. Attributes without a zone are looked for anywhere and have none.
+    The mean of the nearest cell's grade and of the last of the cells that the zone asks for.
     """
+    if one.attribute not in ZONES:
+        return None
     rows, columns = distance.shape
-    place = np.ones((rows, columns), dtype=bool)
-    needed, bound = 1, None
-    if one.attribute == "background":
-        place = layout.background
-        needed = max(1, int(place.sum()) // 2)
-    elif one.attribute in ZONES:
-        place, needed = zone_mask(one.attribute, rows, columns)
-        if one.attribute == "eyes":
-            place = layout.eyes
-    row: dict[str, Any] = {"attribute": one.attribute, "wanted": one.label}
-    if not place.any():
-        return {**row, "found": None, "delta_e": None}
-    values = distance[place]
-    order = np.argsort(values, kind="stable")
-    chosen = order[: min(needed, len(order))]
-    if one.attribute in ZONES:
-        bound = 0.5 * float(grade(values[chosen[0]])) + 0.5 * float(grade(values[chosen[-1]]))
-    found = middle(cells.rgb[place][chosen])
-    delta = float(middle(values[chosen]))
-    row.update(found=hex_of_rgb(found), delta_e=round(delta, 2))
-    if bound is not None:
-        row["bound"] = round(bound, 4)
-    if delta >= CLEARLY_ANOTHER:
-        row["fault"] = "another colour"
-    return row
+    place, needed = zone_mask(one.attribute, rows, columns)
+    if one.attribute == "eyes":
+        place = layout.eyes
+    values = np.sort(distance[place])
+    if not len(values):
+        return None
+    last = values[min(needed, len(values)) - 1]
+    return 0.5 * float(grade(values[0])) + 0.5 * float(grade(last))
 
 
 def _missing(code: str, nearest: np.float32) -> dict[str, Any]:
@@ -195,6 +192,9 @@ def colour_count_agreement(count: int, reference: Sequence[int]) -> float:
     return float(high / count) if count > high else 1.0
 
 
+_VERSIONS = {"palette.colours": "3", "palette.attributes": "1", "palette.leak": "1"}
+
+
 class PaletteScorer:
     """Scores the picture's cells against its caption's colours.
 
@@ -205,13 +205,15 @@ class PaletteScorer:
 
     name = "palette"
     metrics: Sequence[Metric] = tuple(
-        Metric(name, "3" if name == "palette.colours" else "4")
+        Metric(name, _VERSIONS.get(name, "4"))
         for name in (
             "palette",
             "palette.coverage",
             "palette.precision",
             "palette.background",
             "palette.binding",
+            "palette.attributes",
+            "palette.leak",
             "palette.colours",
         )
     )
@@ -220,7 +222,7 @@ class PaletteScorer:
         self._counts = tuple(reference_counts) if reference_counts else None
 
     def score(self, picture: Picture, context: ScoreContext) -> list[Score]:
-        """Return the six palette metrics; those that the caption does not allow are unscored."""
+        """Return the eight palette metrics; those that the caption does not allow are unscored."""
         lattice = colour_lattice(picture, context.lattice)
         cells = picture.cells(lattice)
         colours = self._colours(cells, context)
@@ -232,6 +234,7 @@ class PaletteScorer:
             "attributes": parts.attributes,
             "coverage": round(parts.coverage, 4),
             "explained": round(parts.explained, 4),
+            "judged": f"{parts.judged} of {len(wanted_colours(context.prompt.caption))}",
             "cells": f"{lattice[0]}x{lattice[1]}",
         }
         return [
@@ -242,6 +245,8 @@ class PaletteScorer:
             else Score.unscored("palette.precision", "the prompt lists no full palette"),
             _or_unscored("palette.background", parts.background, "names no background colour"),
             _or_unscored("palette.binding", parts.binding, "names no colour with a place"),
+            _seen("palette.attributes", parts.right, "no attribute of the prompt is seen"),
+            _seen("palette.leak", parts.kept, "fewer than two attributes to hold apart"),
             colours,
         ]
 
@@ -267,6 +272,10 @@ def colour_lattice(picture: Picture, lattice: tuple[int, int] | None) -> tuple[i
 def colours_in(picture: Picture, lattice: tuple[int, int] | None) -> int:
     """Return the distinct colours of ``picture``, counted the same way for every picture."""
     return distinct_colours(picture.cells(colour_lattice(picture, lattice)).lab)
+
+
+def _seen(metric: str, value: float | None, reason: str) -> Score:
+    return Score.unscored(metric, reason) if value is None else Score(metric, value)
 
 
 def _or_unscored(metric: str, value: float | None, lacks: str) -> Score:

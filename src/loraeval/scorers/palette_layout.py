@@ -28,12 +28,14 @@ class Layout:
 
     background: Mask
     eyes: Mask
+    skin: Mask
 
 
 def layout_of(lab: Lab) -> Layout:
     """Return the layout of cells in CIELAB, (rows, columns, 3)."""
     background = background_mask(lab)
-    return Layout(background, eye_cells(lab, background))
+    skin = skin_cells(lab, background)
+    return Layout(background, eye_cells(lab, background, skin), skin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +74,20 @@ def zone_mask(attribute: str, rows: int, columns: int) -> tuple[Mask, int]:
 def background_mask(lab: Lab) -> Mask:
     """Return the cells of the background, (rows, columns), found without knowing its colour.
 
-    Seeds are the top row and the upper two thirds of the sides. Each colour that holds at least a
-    tenth of them, up to four, is a field; cells near a field's colour and connected to the border
-    are background.
+    Seeds are the top row and the upper three quarters of the sides. Each colour that holds at least
+    6 % of them, up to four, and lies at a side, not in the middle of the top row alone, as tall
+    hair does, is a field; cells near a field's colour and connected to the border are background.
     """
     rows, columns = lab.shape[:2]
     border = np.zeros((rows, columns), dtype=bool)
     border[0] = True
-    border[: max(1, 2 * rows // 3), [0, -1]] = True
+    border[: max(1, 3 * rows // 4), [0, -1]] = True
     seeds = lab[border]
-    least = 0.1 * len(seeds)
+    aside = np.zeros((rows, columns), dtype=bool)
+    aside[:, [0, -1]] = True
+    aside[0, : columns // 6] = aside[0, -(columns // 6) :] = True
+    at_side = aside[border]
+    least = 0.06 * len(seeds)
     near = np.zeros((rows, columns), dtype=bool)
     flat = lab.reshape(-1, 3)
     alike = ciede2000(seeds[:, None], seeds[None]) < SAME_FIELD
@@ -91,31 +97,46 @@ def background_mask(lab: Lab) -> Mask:
         members = alike[int(alike.sum(axis=1).argmax())]
         if np.count_nonzero(members) < least:
             break
-        near |= (ciede2000(flat, middle(seeds[members])) < SAME_FIELD).reshape(rows, columns)
-        seeds, alike = seeds[~members], alike[np.ix_(~members, ~members)]
+        if np.count_nonzero(at_side & members) >= 2:
+            near |= (ciede2000(flat, middle(seeds[members])) < SAME_FIELD).reshape(rows, columns)
+        seeds, at_side = seeds[~members], at_side[~members]
+        alike = alike[np.ix_(~members, ~members)]
     labels, _ = ndimage.label(near)
     touching = np.unique(labels[border & near])
     mask: Mask = np.isin(labels, touching[touching > 0])
     return mask
 
 
-def eye_cells(lab: Lab, background: Mask) -> Mask:
+def skin_cells(lab: Lab, background: Mask) -> Mask:
+    """Return the cells near the commonest colour of forehead, eyes and cheeks, (rows, columns).
+
+    Cheeks count twice and the height of glasses half; lower down beards are. None where the middle
+    of the frame is background.
+    """
+    rows, columns = lab.shape[:2]
+    y = (np.arange(rows)[:, None] + 0.5) / rows
+    x = (np.arange(columns)[None, :] + 0.5) / columns
+    middle = (x > 0.30) & (x < 0.70) & (y > 0.28) & (y < 0.60) & ~background
+    if not middle.any():
+        return np.zeros((rows, columns), dtype=bool)
+    among = lab[middle]
+    weight = np.select([y < 0.42, y < 0.50, y < 0.55], [1.0, 0.5, 2.0], 1.0)
+    weights = np.broadcast_to(weight, (rows, columns))[middle]
+    votes = (ciede2000(among[:, None], among[None]) < SKIN_LIKE / 2) @ weights
+    skin: Mask = ciede2000(lab, among[int(votes.argmax())]) < SKIN_LIKE
+    return skin
+
+
+def eye_cells(lab: Lab, background: Mask, skin: Mask) -> Mask:
     """Return the cells that can be eyes, (rows, columns).
 
     Cells in the eye zone with skin on both sides in their row, skin included (brown eyes on brown
-    skin differ little), where the skin's colour is the commonest in the middle of the face. All
-    of the zone where the face has no such cells.
+    skin differ little). All of the zone where the face has no such cells.
     """
     rows, columns = lab.shape[:2]
     zone, _ = zone_mask("eyes", rows, columns)
-    y = (np.arange(rows)[:, None] + 0.5) / rows
-    x = (np.arange(columns)[None, :] + 0.5) / columns
-    middle = (x > 0.33) & (x < 0.67) & (y > 0.4) & (y < 0.75) & ~background
-    if not middle.any():
+    if not skin.any():
         return zone
-    among = lab[middle]
-    votes = (ciede2000(among[:, None], among[None]) < SKIN_LIKE / 2).sum(axis=1)
-    skin = ciede2000(lab, among[int(votes.argmax())]) < SKIN_LIKE
     before = np.maximum.accumulate(skin, axis=1)
     after = np.maximum.accumulate(skin[:, ::-1], axis=1)[:, ::-1]
     enclosed: Mask = zone & before & after & ~background

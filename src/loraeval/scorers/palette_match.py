@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -28,11 +28,14 @@ class Wanted:
     attribute: str
     hex: str | None
     name: str | None
+    noun: str = ""
+    others: tuple[Wanted, ...] = ()
+    """Alternatives: any of them is as good."""
 
     @property
     def label(self) -> str:
-        """The code, or the word as written."""
-        return self.hex or self.name or ""
+        """The code, or the word as written; alternatives with "or" between."""
+        return " or ".join([self.hex or self.name or "", *(one.label for one in self.others)])
 
 
 def grade(distance: npt.NDArray[np.floating] | float) -> Floats:
@@ -55,11 +58,22 @@ def wanted_colours(caption: Caption) -> tuple[Wanted, ...]:
 
     A colour word without a tolerance region cannot be measured and is left out.
     """
-    seen: dict[Wanted, None] = {}
+    seen: dict[tuple[str, str | None, str | None], Wanted] = {}
+    choices: dict[tuple[int, str], tuple[str, str | None, str | None]] = {}
     for colour in caption.colours:
-        if colour.hex is not None or _has_region(colour):
-            seen[Wanted(colour.attribute, colour.hex, None if colour.hex else colour.name)] = None
-    return tuple(seen)
+        if colour.hex is None and not _has_region(colour):
+            continue
+        one = Wanted(colour.attribute, colour.hex, None if colour.hex else colour.name, colour.noun)
+        key = (one.attribute if one.attribute != "other" else one.noun, one.hex, one.name)
+        group = (colour.choice, colour.attribute)
+        if colour.choice and group in choices:
+            first = choices[group]
+            seen[first] = replace(seen[first], others=(*seen[first].others, one))
+            continue
+        seen.setdefault(key, one)
+        if colour.choice:
+            choices[group] = key
+    return tuple(seen.values())
 
 
 def _has_region(colour: NamedColour) -> bool:
@@ -89,6 +103,9 @@ def wanted_distances(lab: Lab, wanted: tuple[Wanted, ...]) -> Floats:
     for index, one in enumerate(wanted):
         if one.hex is None and one.name is not None:
             out[index] = _word_distance(lab, one.name)
+    for index, one in enumerate(wanted):
+        if one.others:
+            out[index] = np.minimum(out[index], wanted_distances(lab, one.others).min(axis=0))
     return out
 
 

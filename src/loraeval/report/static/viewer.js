@@ -94,7 +94,8 @@
       const found = line.insertCell();
       if (swatch.found) found.append(chip(swatch.found), `\u00a0${swatch.found}`);
       line.append(element("td", number(swatch.delta, 1), { class: "n" }));
-      line.append(element("td", swatch.missing ? "missing" : "there"));
+      const mark = { right: "\u2713 ", wrong: "\u2717 ", "not seen": "? " }[swatch.verdict] || "";
+      line.append(element("td", mark + swatch.verdict, swatch.where ? { title: swatch.where } : {}));
       if (swatch.missing) {
         const drawn = element("span", "", { class: "pairing" });
         drawn.append(`${swatch.attribute}: `, ...(swatch.colour ? [chip(swatch.colour)] : [swatch.wanted]), " → ", ...(swatch.found ? [chip(swatch.found)] : ["none"]), ` ΔE ${number(swatch.delta, 0) || "?"}`);
