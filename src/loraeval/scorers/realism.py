@@ -35,7 +35,12 @@ from loraeval.scorers.realism_statistics import (
 )
 from loraeval.scorers.style import features_of
 
-VERSION = "1"
+VERSION = "2"
+"""2: only what is seen counts, and a response that is flat among good pixel art."""
+
+GOOD = 0.68
+"""Probability from which a picture is pixel art to everybody; the score is 1 there. Real renders
+that people call good lie above it whatever noise, codec or shift nobody sees is added."""
 
 TEMPLATES = (
     "{}",
@@ -66,13 +71,13 @@ class RealismModel:
     intercept: float
 
     def value(self, statistics: RealismStatistics) -> float:
-        """Return the probability of pixel art, in (0, 1)."""
+        """Return the probability of pixel art over ``GOOD``, at most 1, in (0, 1]."""
         found = statistics.as_dict()
         logit = self.intercept + math.fsum(
             weight * (found[name] - mean) / scale
             for name, (mean, scale, weight) in self.terms.items()
         )
-        return 1.0 / (1.0 + math.exp(-logit))
+        return min(1.0, 1.0 / (1.0 + math.exp(-logit)) / GOOD)
 
 
 @lru_cache(maxsize=1)
@@ -94,7 +99,7 @@ class RealismScorer:
     def __init__(self, encoder: Encoder | None = None) -> None:
         weights_license = encoder.license if encoder is not None else None
         self.metrics: Sequence[Metric] = (
-            Metric("realism", VERSION, "probability"),
+            Metric("realism", VERSION, "probability over that of good pixel art"),
             Metric("realism.clip", VERSION, "probability", weights_license=weights_license),
             Metric("realism.drift", VERSION, "half of the change, plus a half"),
         )

@@ -2,7 +2,8 @@
 
 The picture is brought to 8 pixels a cell of the expected lattice, so that the numbers mean the
 same at 96 and at 1024 pixels, and taken to CIELAB. Distances are in CIELAB units, 2.3 of which
-people just notice.
+people just notice. Gradients count less ``UNSEEN``, which is 0 for what noise of two levels,
+rounding or a codec at quality 90 leaves.
 
 =============  ==================================================================================
 ``alignment``  share of gradient energy that runs along rows or columns, (gx² - gy²)² over
@@ -18,6 +19,8 @@ people just notice.
                edge: 1 is a hard edge, 0.5 a soft one.
 ``plainness``  1 minus the share of pixels with a weak gradient: shading, texture, film grain.
 ``chroma``     minus log10 of the colour noise inside plain regions.
+``economy``    1 minus the share of neighbouring cells whose colours differ a little (2.3 to 9): pixel
+               art keeps a colour or changes it; a photograph shrunk to cells shades on.
 ``fall_off``   log10 of the power at high over that at middle spatial frequencies: edges keep it,
                smooth shading loses it.
 =============  ==================================================================================
@@ -44,8 +47,14 @@ INVISIBLE = 6.0
 EDGE = 15.0
 """A range in a 5×5 patch that is an edge beyond doubt."""
 
-WEAK = (1.5, 8.0)
+UNSEEN = 2.5
+"""A gradient over 2 pixels, in CIELAB units, that nobody sees: just above the just noticeable."""
+
+WEAK = (3.0, 8.0)
 """A gradient over 2 pixels that is seen as shading or texture, not as an edge."""
+
+SHADES = (2.3, 9.0)
+"""Distance of the colours of neighbouring cells that is neither the same colour nor another."""
 
 MAX_SIDE = 1024
 """Pixels a side at ``PIXELS_A_CELL`` that are measured, about the centre: a strip of 8×16384
@@ -68,6 +77,7 @@ class RealismStatistics:
     sharpness: float
     plainness: float
     chroma: float
+    economy: float
     fall_off: float
 
     def as_dict(self) -> dict[str, float]:
@@ -87,10 +97,14 @@ def realism_statistics(
     along_y = lab[2:, 1:-1] - lab[:-2, 1:-1]
     energy_x = np.einsum("ijk,ijk->ij", along_x, along_x)
     energy_y = np.einsum("ijk,ijk->ij", along_y, along_y)
-    energy = energy_x + energy_y
-    gradient = np.sqrt(energy)
+    whole = np.sqrt(energy_x + energy_y)
+    gradient = np.maximum(whole - UNSEEN, 0)
     if float(gradient.mean()) < FLAT_PICTURE:
         return None
+    seen = (gradient / np.maximum(whole, UNSEEN)) ** 2
+    energy_x *= seen
+    energy_y *= seen
+    energy = energy_x + energy_y
     span = np.sqrt(sum(_range(lab[..., plane]) ** 2 for plane in range(3)))[1:-1, 1:-1]
     plain = span < INVISIBLE
     edges = span > EDGE
@@ -106,8 +120,9 @@ def realism_statistics(
         sparsity=float(ordered[: ordered.size // 5].sum() / ordered.sum()),
         kurtosis=float(np.log10(np.mean(energy.astype(float) ** 2) / squared**2)),
         sharpness=float(np.mean(steepest[edges] / span[edges])) if edges.any() else 0.0,
-        plainness=1.0 - float(((gradient > WEAK[0]) & (gradient < WEAK[1])).mean()),
+        plainness=1.0 - float(((whole > WEAK[0]) & (whole < WEAK[1])).mean()),
         chroma=-_colour_noise(lab, plain),
+        economy=_economy(lab),
         fall_off=_fall_off(lab[..., 0]),
     )
 
@@ -162,6 +177,19 @@ def _colour_noise(lab: Float, plain: npt.NDArray[np.bool_]) -> float:
         detail = lab[..., plane] - ndimage.uniform_filter(lab[..., plane], 3)
         energy += float(np.mean(detail[1:-1, 1:-1][plain] ** 2))
     return float(np.log10(np.sqrt(energy) + 0.05))
+
+
+def _economy(lab: Float) -> float:
+    """Return the share of neighbouring cells that have one colour or clearly two."""
+    rows, columns = lab.shape[0] // PIXELS_A_CELL, lab.shape[1] // PIXELS_A_CELL
+    if min(rows, columns) < 2:
+        return 1.0
+    blocks = lab[: rows * PIXELS_A_CELL, : columns * PIXELS_A_CELL]
+    blocks = blocks.reshape(rows, PIXELS_A_CELL, columns, PIXELS_A_CELL, 3)
+    cells = blocks[:, 2:-2, :, 2:-2].mean(axis=(1, 3))
+    away = [np.linalg.norm(np.diff(cells, axis=axis), axis=2).ravel() for axis in (0, 1)]
+    steps = np.concatenate(away)
+    return 1.0 - float(((steps > SHADES[0]) & (steps < SHADES[1])).mean())
 
 
 def _fall_off(lightness: Float) -> float:
