@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "params": ("loraeval.commands.params", "compare the training parameters of runs"),
     "caption": ("loraeval.commands.caption", "print how a caption is read, colour by colour"),
+    "profile": ("loraeval.commands.profile", "list and explain the profiles: what each gates"),
     "cache": ("loraeval.commands.cache", "show and prune the store of renders"),
     "doctor": ("loraeval.commands.doctor", "say what is installed, found and usable here"),
 }

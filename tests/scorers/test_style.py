@@ -78,6 +78,7 @@ def test_it_is_a_scorer_whose_metrics_carry_the_license():
         "style",
         "style.text",
         "style.memorisation",
+        "style.leak",
     ]
     assert {metric.weights_license for metric in scorer.metrics} == {"Apache-2.0"}
     assert {metric.weights_license for metric in StyleScorer().metrics} == {None}
@@ -212,3 +213,23 @@ def test_real_runs_come_out_in_the_order_people_saw(real):
     assert style("SDXL_civitai_V1").mean() > 0.8
     copies = [each["style.memorisation"].value for run in RUNS for each in real[run]]
     assert min(copies) > 0.5
+
+
+def test_a_leak_is_style_that_the_lora_added_without_its_trigger(reference, encoder):
+    tagged = Prompt("p", "a dog", Caption("a dog"), tags=("no_trigger",))
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    photo = picture_from_array(noise, "base")
+
+    def leak(picture, base, prompt=tagged):
+        context = ScoreContext(prompt, reference=reference, encoder=encoder, base=base)
+        return {s.metric: s for s in StyleScorer().score(picture, context)}["style.leak"]
+
+    same = picture_from_array(noise.copy(), "same")
+    assert leak(same, photo).value == 1
+    moved = leak(large(100), photo)
+    own = scores(large(100), reference=reference, encoder=encoder)["style"].value
+    before = scores(photo, reference=reference, encoder=encoder)["style"].value
+    assert moved.value == pytest.approx(1 - max(0, own - before))
+    assert moved.value < 0.9
+    assert leak(same, None).reason == "there is no render of the base model (LoRA scale 0)"
+    assert leak(same, photo, prompt()).reason == "the prompt is not tagged no_trigger"

@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from loraeval.scorers.encoders import Encoder
     from loraeval.scorers.panel import Panel
     from loraeval.scorers.reference import ReferenceSet
+    from loraeval.scorers.style import FurtherView
 
 SCORERS = ("palette", "grid", "style", "realism", "health")
 """The scorers that run when nobody asks for others."""
 
-NEED_ENCODER = {"style", "realism"}
+NEED_ENCODER = {"style", "realism", "prompt"}
 
 
 @dataclass(frozen=True, slots=True)
 class PanelChoice:
     """What the user asked for; ``build_panel`` turns it into a panel.
 
-    ``encoder`` is ``auto``, ``none`` or an encoder spec; ``reference`` a folder of images in the
-    style; ``lattice`` (columns, rows), None for no lattice, ``"caption"`` for the one that a
-    prompt names ("24x24").
+    ``encoder`` is ``auto``, ``none``, an encoder spec, or several separated by commas;
+    ``reference`` a folder of images in the style; ``lattice`` (columns, rows), None for no lattice,
+    ``"caption"`` for the one that a prompt names ("24x24").
     """
 
     scorers: tuple[str, ...] = SCORERS
@@ -57,16 +58,37 @@ def build_panel(choice: PanelChoice, baseline: Baseline | None = None, *, quiet:
     if baseline is not None:
         choice = _filled_from(choice, baseline)
     encoder = None
+    first, *more = (part.strip() for part in choice.encoder.split(","))
+    choice = replace(choice, encoder=first)
     if NEED_ENCODER & set(choice.scorers) and choice.encoder != "none":
         encoder = _encoder(choice, baseline, quiet)
+    further = [_further(spec, choice, quiet) for spec in more]
     return Panel(
-        scorers=tuple(load_scorers(choice.scorers, encoder)),
+        scorers=tuple(load_scorers(choice.scorers, encoder, further)),
         lattice=choice.lattice if not isinstance(choice.lattice, str) else None,
         lattice_from_caption=choice.lattice == "caption",
         size=choice.size,
         encoder=encoder,
         reference=_reference(choice, baseline, encoder, quiet),
     )
+
+
+def _further(spec: str, choice: PanelChoice, quiet: bool) -> FurtherView:
+    """Return one more encoder with the reference images as it sees them, where there are any.
+
+    A baseline holds the features of its own encoder only: others need ``--reference``.
+    """
+    from loraeval.scorers.encoders import label_of
+    from loraeval.scorers.style import FurtherView
+
+    if spec in ("", "auto", "none"):
+        raise UsageError(
+            f"--encoder: expected names of encoders after the first comma, found {spec!r}"
+        )
+    encoder = _encoder(replace(choice, encoder=spec), None, quiet)
+    if encoder is None:
+        raise UsageError(f"--encoder: {spec} cannot be loaded")
+    return FurtherView(label_of(encoder.id), encoder, _reference(choice, None, encoder, quiet))
 
 
 def _filled_from(choice: PanelChoice, baseline: Baseline) -> PanelChoice:

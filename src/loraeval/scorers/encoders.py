@@ -6,6 +6,12 @@ An encoder is named by a spec on the command line and by an id in every score::
     efficientnet-lite0                        efficientnet-lite0@579344248a93
     open_clip:ViT-B-32/laion2b_s34b_b79k      open_clip:ViT-B-32/laion2b_s34b_b79k@<12 hex>
     open_clip:local-dir:PATH, or just PATH    open_clip:<folder's name>@<12 hex>
+    timm:vit_small_patch14_dinov2.lvd142m     timm:vit_small_patch14_dinov2.lvd142m@<12 hex>
+    hf:facebook/dinov2-small                  hf:facebook/dinov2-small@<12 hex>
+    PATH with config.json, model.safetensors  timm:<folder's name>@… or hf:<folder's name>@…
+
+Several, separated by commas, may be named where the command line takes an encoder: the first is
+the panel's, the others add metrics of their own (``style.LABEL``; ``label_of``).
 
 The 12 hex digits open the SHA-256 of the weights file: scores of different weights never compare.
 Nothing heavy is imported here; ``loraeval.scorers._embed`` holds the models.
@@ -13,6 +19,7 @@ Nothing heavy is imported here; ``loraeval.scorers._embed`` holds the models.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -111,12 +118,15 @@ def load_encoder(spec: str, *, offline: bool = False) -> Encoder:
         raise MissingExtraError("torch", "clip", f"the encoder {spec}")
     if spec == OFFLINE_ENCODER:
         return _load_offline()
+    if spec.startswith(("timm:", "hf:")) or is_plain_folder(spec):
+        return _load_named(spec, offline=offline_asked(offline))
     folder = local_folder(spec)
     name = spec.removeprefix("open_clip:")
     if folder is None and not (spec.startswith("open_clip:") and name.count("/") == 1):
         raise UsageError(
-            f"no encoder {spec!r}: expected auto, {OFFLINE_ENCODER}, open_clip:MODEL/PRETRAINED "
-            f"or a folder that holds {CLIP_CONFIG}"
+            f"no encoder {spec!r}: expected auto, {OFFLINE_ENCODER}, open_clip:MODEL/PRETRAINED, "
+            f"timm:NAME, hf:OWNER/NAME or a folder that holds {CLIP_CONFIG}, or config.json with "
+            "model.safetensors"
         )
     if find_spec("open_clip") is None:
         raise MissingExtraError("open-clip-torch", "clip", f"the encoder {spec}")
@@ -135,6 +145,41 @@ def _load_offline() -> Encoder:
     from loraeval.scorers import _embed
 
     return _embed.efficientnet_lite0()
+
+
+def is_plain_folder(spec: str) -> bool:
+    """Return whether ``spec`` is a folder with a model of timm or of transformers."""
+    folder = Path(spec)
+    return (
+        not (folder / CLIP_CONFIG).is_file()
+        and (folder / "config.json").is_file()
+        and (folder / "model.safetensors").is_file()
+    )
+
+
+def _load_named(spec: str, *, offline: bool) -> Encoder:
+    kind, _, name = spec.partition(":")
+    package = {"timm": "timm", "hf": "transformers"}.get(kind)
+    if package is not None and find_spec(package) is None:
+        raise MissingExtraError(package, "clip", f"the encoder {spec}")
+    from loraeval.scorers import _embed_named
+
+    if package is None:
+        return _embed_named.from_folder(Path(spec))
+    if kind == "timm":
+        return _embed_named.timm_by_name(name, offline=offline)
+    return _embed_named.hf_by_name(name, offline=offline)
+
+
+def label_of(spec: str) -> str:
+    """Return what metrics of a further encoder are called after their dot.
+
+    >>> label_of("timm:vit_small_patch14_dinov2.lvd142m"), label_of("hf:facebook/dinov2-small")
+    ('vit_small_patch14_dinov2_lvd142m', 'dinov2-small')
+    """
+    name = spec.rpartition("@")[0] or spec
+    name = name.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)
 
 
 def local_folder(spec: str) -> Path | None:
@@ -176,6 +221,9 @@ def cached_weights(repository: str) -> Path | None:
 
 def _spec_of_id(encoder_id: str) -> str:
     name = encoder_id.rpartition("@")[0] or encoder_id
+    plain = name.partition(":")[2]
+    if name.startswith(("timm:", "hf:")):
+        return plain if is_plain_folder(plain) else name
     if name == OFFLINE_ENCODER or "/" in name:
         return name
     folder = Path(name.removeprefix("open_clip:"))

@@ -19,8 +19,8 @@ rounding or a codec at quality 90 leaves.
                edge: 1 is a hard edge, 0.5 a soft one.
 ``plainness``  1 minus the share of pixels with a weak gradient: shading, texture, film grain.
 ``chroma``     minus log10 of the colour noise inside plain regions.
-``economy``    1 minus the share of neighbouring cells whose colours differ a little (2.3 to 9): pixel
-               art keeps a colour or changes it; a photograph shrunk to cells shades on.
+``economy``    1 minus the share of neighbouring cells whose colours differ a little (2.3 to 9):
+               pixel art keeps a colour or changes it; a photograph shrunk to cells shades on.
 ``fall_off``   log10 of the power at high over that at middle spatial frequencies: edges keep it,
                smooth shading loses it.
 =============  ==================================================================================

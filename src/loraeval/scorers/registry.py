@@ -24,6 +24,7 @@ from loraeval.scorers.base import Scorer
 
 if TYPE_CHECKING:
     from loraeval.scorers.encoders import Encoder
+    from loraeval.scorers.style import FurtherView
 
 SCORERS = {
     "palette": "loraeval.scorers.palette:PaletteScorer",
@@ -31,6 +32,7 @@ SCORERS = {
     "style": "loraeval.scorers.style:StyleScorer",
     "realism": "loraeval.scorers.realism:RealismScorer",
     "health": "loraeval.scorers.health:HealthScorer",
+    "prompt": "loraeval.scorers.prompt:PromptScorer",
 }
 """Name to ``module:Class`` of the built-in scorers, in the order of a table's columns."""
 
@@ -65,14 +67,17 @@ def scorer_names() -> list[str]:
     return [*SCORERS, *third_party()]
 
 
-_WITH_ENCODER = frozenset({"style", "realism"})
+_WITH_ENCODER = frozenset({"style", "realism", "prompt"})
 """Built-ins whose metrics carry the license of the encoder's weights."""
 
 
-def load_scorers(names: Sequence[str], encoder: Encoder | None = None) -> list[Scorer]:
+def load_scorers(
+    names: Sequence[str], encoder: Encoder | None = None, further: Sequence[FurtherView] = ()
+) -> list[Scorer]:
     """Return the scorers of these names, in their order.
 
-    ``encoder`` is the one that the run will use: its license goes into the metrics.
+    ``encoder`` is the one that the run will use: its license goes into the metrics. ``further``
+    encoders add metrics to ``style``.
 
     Raises ``UsageError`` for a name that is unknown (with the nearest known one) or given twice,
     for a third party's object that is no scorer, and for metrics that break ``check_metrics``.
@@ -83,7 +88,10 @@ def load_scorers(names: Sequence[str], encoder: Encoder | None = None) -> list[S
         if name in SCORERS:
             module, _, attribute = SCORERS[name].partition(":")
             make = getattr(import_module(module), attribute)
-            scorers.append(make(encoder) if name in _WITH_ENCODER else make())
+            if name == "style" and further:
+                scorers.append(make(encoder, further))
+            else:
+                scorers.append(make(encoder) if name in _WITH_ENCODER else make())
         elif name in others:
             scorers.append(_load(others[name]))
         else:

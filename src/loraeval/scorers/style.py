@@ -4,6 +4,9 @@
 calibrated so that 0 is a picture in no style and 1 the reference against itself
 (``loraeval.scorers.reference``). Nearest neighbours, not the centroid: a style has many looks.
 
+``style.leak``: for prompts tagged ``no_trigger``, 1 minus how much more style the picture has than
+the base model's of the same prompt and seed: without its trigger a LoRA should change little.
+
 ``style.text``: CLIPScore, 2.5 · max(cos(image, prompt), 0), at most 1 (Hessel et al., 2021,
 "CLIPScore: A Reference-free Evaluation Metric for Image Captioning").
 
@@ -14,6 +17,7 @@ shifted, cropped or recoloured (``loraeval.scorers.copies``); it needs no encode
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +29,9 @@ from loraeval.scorers.copies import thumbnail
 from loraeval.scorers.encoders import Encoder, Features
 from loraeval.scorers.reference import ReferenceSet
 
+NO_TRIGGER = "no_trigger"
+"""Tag of a prompt without the LoRA's trigger, whose picture should stay near the base model's."""
+
 CLIP_SCORE_WEIGHT = 2.5
 """Hessel et al.'s rescaling of the cosine, so that good captions come near 1."""
 
@@ -32,15 +39,26 @@ VERSION = "3"
 """3: the offline encoder does not see what people do not; copies are found by their outlines."""
 
 
+@dataclass(frozen=True, eq=False)
+class FurtherView:
+    """One more encoder to see style with: ``style.LABEL``, against a reference of its own."""
+
+    label: str
+    encoder: Encoder
+    reference: ReferenceSet | None
+
+
 class StyleScorer:
-    """Scores ``style``, ``style.text`` and ``style.memorisation``.
+    """Scores ``style``, ``style.text``, ``style.memorisation`` and ``style.leak``.
+
+    ``style.LABEL`` as well, for each further encoder.
 
     ``weights_license`` of the metrics is the encoder's, where the scorer was given one.
     """
 
     name = "style"
 
-    def __init__(self, encoder: Encoder | None = None) -> None:
+    def __init__(self, encoder: Encoder | None = None, further: Sequence[FurtherView] = ()) -> None:
         weights_license = encoder.license if encoder is not None else None
         self.metrics: Sequence[Metric] = tuple(
             Metric(name, VERSION, unit, weights_license=weights_license)
@@ -48,17 +66,46 @@ class StyleScorer:
                 ("style", "calibrated cosine"),
                 ("style.text", "CLIPScore"),
                 ("style.memorisation", "1 minus likeness to a copy"),
+                ("style.leak", "1 minus the style that the LoRA added"),
             )
         )
+        self.metrics = (
+            *self.metrics,
+            *(
+                Metric(f"style.{view.label}", VERSION, "calibrated cosine", (0.0, 1.0), True,
+                    view.encoder.license)
+                for view in further
+            ),
+        )  # fmt: skip
+        self._further = tuple(further)
         self._texts: dict[tuple[str, str], Features] = {}
 
     def score(self, picture: Picture, context: ScoreContext) -> list[Score]:
-        """Return the three scores; raises ``StaleError`` where encoder and reference differ."""
+        """Return one score a metric; raises ``StaleError`` where encoder and reference differ."""
         return [
             self._style(picture, context),
             self._text(picture, context),
             memorisation(picture, context.reference),
+            self._leak(picture, context),
+            *(self._seen_by(view, picture, context) for view in self._further),
         ]
+
+    def _leak(self, picture: Picture, context: ScoreContext) -> Score:
+        name = "style.leak"
+        if NO_TRIGGER not in context.prompt.tags:
+            return Score.unscored(name, f"the prompt is not tagged {NO_TRIGGER}")
+        if context.base is None:
+            return Score.unscored(name, "there is no render of the base model (LoRA scale 0)")
+        with_lora, without = (self._style(each, context) for each in (picture, context.base))
+        if with_lora.value is None or without.value is None:
+            return Score.unscored(name, with_lora.reason or without.reason or "no style")
+        added = max(0.0, with_lora.value - without.value)
+        return Score(name, 1.0 - added, None, {"base": round(without.value, 4)})
+
+    def _seen_by(self, view: FurtherView, picture: Picture, context: ScoreContext) -> Score:
+        own = replace(context, encoder=view.encoder, reference=view.reference)
+        found = self._style(picture, own)
+        return replace(found, metric=f"style.{view.label}")
 
     def _style(self, picture: Picture, context: ScoreContext) -> Score:
         reason = missing_for_style(picture, context)
