@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from loraeval.outside.runner import quoted_json
 
 if TYPE_CHECKING:
     from loraeval.checkpoints.anatomy import Anatomy
+    from loraeval.checkpoints.norms import Norms
     from loraeval.checkpoints.parameters import Parameters
 
 
@@ -34,19 +36,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what the file is; return 0."""
-    from loraeval.checkpoints.anatomy import read_anatomy
+    from loraeval.checkpoints.anatomy import AUTO_BYTES, anatomy_of
     from loraeval.checkpoints.from_file import parameters_of_anatomy
+    from loraeval.checkpoints.header import read_header
+    from loraeval.checkpoints.norms import block_norms, norm_lines
     from loraeval.checkpoints.scripts import read_script
 
     facts = read_script(args.script) if args.script is not None else None
-    anatomy = read_anatomy(args.file, deep=True if args.verify else None)
+    header = read_header(args.file)
+    whole = args.verify or header.data_bytes <= AUTO_BYTES
+    if whole:
+        import numpy  # noqa: F401, ICN001 - the scan of all numbers is faster with it
+    anatomy = anatomy_of(header, deep=True if args.verify else None)
+    norms = block_norms(header, exact=True if args.verify else None) if whole else None
     parameters = parameters_of_anatomy(anatomy, facts) if anatomy.components else None
     if args.json:
         tree = anatomy_json(anatomy)
         tree["parameters"] = parameters.to_json() if parameters is not None else None
+        tree["norms"] = norms_json(norms) if norms is not None else None
         sys.stdout.write(quoted_json(json.dumps(tree, indent=1, ensure_ascii=True)) + "\n")
         return 0
     lines = list(_anatomy_lines(anatomy))
+    if norms is not None:
+        lines += norm_lines(norms, most=1000 if args.all else 14)
+    elif anatomy.components:
+        lines.append("moved         not computed for a file of this size; use --verify")
     if parameters is not None:
         lines += parameter_lines(parameters, everything=args.all)
     sys.stdout.write("\n".join(lines) + "\n")
@@ -67,6 +81,19 @@ def anatomy_json(anatomy: Anatomy) -> dict[str, Any]:
             part[name] = {str(key): count for key, count in part[name].items()}
     tree.pop("metadata")
     return tree
+
+
+def norms_json(norms: Norms) -> dict[str, Any]:
+    """Return norms as a JSON object; what is not finite becomes null."""
+    rows = [
+        {
+            "component": block.component, "block": block.block, "modules": block.modules,
+            "norm": block.norm if math.isfinite(block.norm) else None,
+            "rms": block.rms if math.isfinite(block.rms) else None,
+        }
+        for block in norms.blocks
+    ]  # fmt: skip
+    return {"exact": norms.exact, "left_out": norms.left_out, "blocks": rows}
 
 
 def _anatomy_lines(anatomy: Anatomy) -> list[str]:
