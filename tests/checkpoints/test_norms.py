@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from loraeval.checkpoints.header import read_header
-from loraeval.checkpoints.norms import block_norms, block_of, norm_lines
+from loraeval.checkpoints.norms import (
+    block_norms,
+    block_of,
+    moved,
+    norm_lines,
+    norms_from_json,
+    norms_json,
+)
 from loraeval.cli import main
 from loraeval.report.block_chart import block_chart
 from loraeval.testing.kohya_files import write_lora, write_safetensors
@@ -151,3 +158,13 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     largest = 3072 * 64 * 4  # bytes of one matrix
     assert header.data_bytes > 40 * largest
     assert peak < 6 * largest + (1 << 20)
+
+
+def test_norms_come_back_from_json(tmp_path: Path) -> None:
+    path = write_lora(tmp_path / "a.safetensors", rank=2, components=("te",))
+    norms = block_norms(read_header(path))
+    again = norms_from_json(json.loads(json.dumps(norms_json(norms))))
+    assert again == norms
+    assert norms_from_json(moved(path)) == norms
+    for broken in (None, 3, {}, {"blocks": 3}, {"blocks": [{}], "exact": 1, "left_out": 0}):
+        assert norms_from_json(broken) is None

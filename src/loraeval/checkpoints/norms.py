@@ -13,16 +13,23 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from loraeval.checkpoints.dtypes import NUMPY
-from loraeval.checkpoints.header import Header, TensorInfo, read_scalars
-from loraeval.checkpoints.naming import Module, group_modules
+from loraeval.checkpoints.header import Header, TensorInfo, read_header, read_scalars
+from loraeval.checkpoints.modules import Module, group_modules
 from loraeval.checkpoints.scale import module_scale, peft_alphas
 
 EXACT_BYTES = 16 << 20
 """Files up to this size are taken whole; of larger ones every ``STRIDE``-th channel."""
 
 STRIDE = 4
+
+MOST_BYTES = 128 << 20
+"""Larger files are read for this only where somebody asks."""
+
+MAX_BLOCKS = 2000
 
 _BLOCK = re.compile(
     r"(down_blocks|up_blocks|input_blocks|output_blocks|double_blocks|single_blocks"
@@ -105,7 +112,7 @@ def block_norms(
                 module.name, rank, alphas.get(alpha.name) if alpha is not None else None, of_adapter
             )
             component = (names or {}).get(module.component, module.component)
-            row = sums.setdefault((component, block_of(module.name)), [0, 0.0, 0])
+            row = sums.setdefault((component, block_of(module.path or module.name)), [0, 0.0, 0])
             row[0] += 1
             row[1] += scale * scale * square
             row[2] += _weights(module)
@@ -157,7 +164,7 @@ def _square(handle: int, header: Header, module: Module, stride: int) -> float |
     """Return the squared norm of ``up @ down``, None for a kind that is not computed."""
     down, up = module.down, module.up
     plain = (
-        down is not None and up is not None and module.first("lora_mid.weight") is None
+        down is not None and up is not None and module.first("mid") is None
         and down.dtype in _FLOATS and up.dtype in _FLOATS
         and len(down.shape) >= 2 and len(up.shape) >= 2
         and down.shape[0] == up.shape[1] and math.prod(up.shape[2:]) == 1
@@ -197,6 +204,46 @@ def _floats(values, dtype: str):  # type: ignore[no-untyped-def]
     if dtype == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values.astype(np.float32)
+
+
+def norms_json(norms: Norms) -> dict[str, Any]:
+    """Return norms as a JSON object; what is not finite becomes null."""
+    rows = [
+        {
+            "component": block.component, "block": block.block, "modules": block.modules,
+            "weights": block.weights, "norm": block.norm if math.isfinite(block.norm) else None,
+            "rms": block.rms if math.isfinite(block.rms) else None,
+        }
+        for block in norms.blocks
+    ]  # fmt: skip
+    return {"exact": norms.exact, "left_out": norms.left_out, "blocks": rows}
+
+
+def norms_from_json(tree: Any) -> Norms | None:
+    """Read what ``norms_json`` wrote; None for anything else. A null is a number not finite."""
+    try:
+        rows = [
+            BlockNorm(
+                str(row["component"]), str(row["block"]), int(row["modules"]),
+                math.nan if row["norm"] is None else float(row["norm"]), int(row["weights"]),
+            )
+            for row in tree["blocks"][:MAX_BLOCKS]
+        ]  # fmt: skip
+        return Norms(tuple(rows), bool(tree["exact"]), int(tree["left_out"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def moved(path: Path) -> dict[str, Any] | None:
+    """Return the norms of a file for a run's folder; None for one too large, or that is none.
+
+    Raises ``CheckpointError`` where the file can not be read.
+    """
+    header = read_header(path)
+    if header.data_bytes > MOST_BYTES:
+        return None
+    found = block_norms(header)
+    return norms_json(found) if found.blocks else None
 
 
 def norm_lines(norms: Norms, most: int = 14) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ from loraeval.outside.runner import quoted_json
 
 if TYPE_CHECKING:
     from loraeval.checkpoints.anatomy import Anatomy
-    from loraeval.checkpoints.norms import Norms
     from loraeval.checkpoints.parameters import Parameters
 
 
@@ -39,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from loraeval.checkpoints.anatomy import AUTO_BYTES, anatomy_of
     from loraeval.checkpoints.from_file import parameters_of_anatomy
     from loraeval.checkpoints.header import read_header
-    from loraeval.checkpoints.norms import block_norms, norm_lines
+    from loraeval.checkpoints.norms import block_norms, norm_lines, norms_json
     from loraeval.checkpoints.scripts import read_script
 
     facts = read_script(args.script) if args.script is not None else None
@@ -81,19 +79,6 @@ def anatomy_json(anatomy: Anatomy) -> dict[str, Any]:
             part[name] = {str(key): count for key, count in part[name].items()}
     tree.pop("metadata")
     return tree
-
-
-def norms_json(norms: Norms) -> dict[str, Any]:
-    """Return norms as a JSON object; what is not finite becomes null."""
-    rows = [
-        {
-            "component": block.component, "block": block.block, "modules": block.modules,
-            "norm": block.norm if math.isfinite(block.norm) else None,
-            "rms": block.rms if math.isfinite(block.rms) else None,
-        }
-        for block in norms.blocks
-    ]  # fmt: skip
-    return {"exact": norms.exact, "left_out": norms.left_out, "blocks": rows}
 
 
 def _anatomy_lines(anatomy: Anatomy) -> list[str]:

@@ -55,7 +55,7 @@ def report_of(run: Run, *, title: str | None = None, notes: Sequence[str] = ()) 
         selection=run.selection or selection_of(run.rows, baseline),
         image_files=run.images,
         prompts=run.prompts,
-        parameters_html=parameters_html(verdicts, compared),
+        parameters_html=parameters_html(verdicts, compared, run.parameters),
         differences=failed_differences(verdicts, compared),
         recipe=run.recipe or dict((baseline.recipe if baseline is not None else None) or {}),
         versions={
@@ -147,17 +147,25 @@ def failed_differences(
 
 
 def parameters_html(
-    verdicts: Sequence[Verdict], compared: Mapping[Checkpoint, ParameterComparison]
+    verdicts: Sequence[Verdict],
+    compared: Mapping[Checkpoint, ParameterComparison],
+    told: Mapping[Checkpoint, Mapping[str, Any]],
 ) -> str | None:
-    """Return the differences in training parameters as escaped HTML, where both are known.
+    """Return the differences in training parameters as escaped HTML, where both are known, and
+    which blocks the LoRA moved, where the run's folder tells (``told``).
 
     The checkpoint compared is the first that failed, else the first.
     """
+    from loraeval.checkpoints.norms import norms_from_json
     from loraeval.checkpoints.show import parameters_html as render
+    from loraeval.report.block_chart import block_chart
 
     failed = [v.checkpoint for v in verdicts if v.outcome == "fail"]
     chosen = next((c for c in (*failed, *compared) if c in compared), None)
-    return None if chosen is None else render(compared[chosen])
+    if chosen is None:
+        return None
+    norms = norms_from_json(told.get(chosen, {}).get("moved"))
+    return render(compared[chosen]) + ("" if norms is None else block_chart(norms, chosen.label))
 
 
 def _hashes(run: Run) -> dict[str, str]:

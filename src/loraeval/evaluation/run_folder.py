@@ -352,12 +352,14 @@ def texts_of(prompts: Iterable[Prompt]) -> list[dict[str, Any]]:
 
 def facts_of(checkpoint: Checkpoint, file: Path | None) -> dict[str, Any]:
     """Return what the folder keeps of a checkpoint: its record, and how it was trained."""
+    from loraeval.checkpoints.norms import moved
     from loraeval.checkpoints.parameters import training_parameters
 
     parameters = None
     if file is not None and file.is_file():
         with contextlib.suppress(LoraevalError):
             parameters = training_parameters(file).to_json()
+            parameters["moved"] = moved(file)
     return {"checkpoint": checkpoint_to_json(checkpoint), "parameters": parameters}
 
 
