@@ -51,6 +51,7 @@ class Evidence:
     states: dict[str, State] = field(default_factory=dict)
     compared: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    earned: bool = True
 
     def pytest_report_header(self) -> list[str]:
         """Say before anything runs what will not be gated, or not turn the session red."""
@@ -78,22 +79,21 @@ class Evidence:
         """Write the report; end with 1 what pytest would end with 0 and has not earned it."""
         if only_looks(self.config) is not None or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
-        lines, written = [], self._report()
+        lines: list[str] = []
+        written = self._report()
         hook = self.config.hook.pytest_loraeval_verdict
         for run in self.shared.gated() if hook.get_hookimpls() else ():
             hook(verdict=run.verdict)
-        if exitstatus in _ENDED_WELL:
-            exempt = asked_by_configuration(self.config)
-            lines = why_not_green(
-                self.states,
-                self.shared.expected(),
-                partial=exempt or self.config.getoption("lora_partial"),
-                undecided=self.shared.request.inconclusive or "fail",
-            )
-            if lines or not written:
-                session.exitstatus = pytest.ExitCode.TESTS_FAILED
-            elif exempt:
-                lines = [_OTHER_PATHS]
+        exempt = asked_by_configuration(self.config)
+        why = why_not_green(
+            self.states,
+            self.shared.expected(),
+            partial=exempt or self.config.getoption("lora_partial"),
+            undecided=self.shared.request.inconclusive or "fail",
+        )
+        self.earned = not why and written
+        if session.exitstatus in _ENDED_WELL:  # as other plugins and conftests left it
+            lines = why or ([_OTHER_PATHS] if exempt else [])
         self.lines = lines + self.lines
 
     @pytest.hookimpl(hookwrapper=True)
@@ -143,6 +143,21 @@ class Evidence:
             self.lines.append(f"report: not written, {error}")
             return False
         return True
+
+
+@dataclass(frozen=True, eq=False)
+class LastWord:
+    """A plugin that comes after all others of a session's end: what is not earned is no 0."""
+
+    evidence: Evidence
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """End with 1 what would end with 0, or without a test, and has not earned it."""
+        result = yield
+        if not self.evidence.earned and session.exitstatus in _ENDED_WELL:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return result
 
 
 def item_name(checkpoint: str, scorer: str) -> str:

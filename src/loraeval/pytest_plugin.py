@@ -18,7 +18,7 @@ import pytest
 from loraeval import pytest_hooks
 from loraeval.errors import LoraevalError
 from loraeval.options import OPTIONS, Option
-from loraeval.pytest_evidence import ITEM, Evidence, item_name
+from loraeval.pytest_evidence import ITEM, Evidence, LastWord, item_name
 
 if TYPE_CHECKING:
     from loraeval.baselines import Baseline
@@ -119,8 +119,10 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not hasattr(config, "workerinput"):
         evidence = Evidence(config, _shared_run(config))
-        if config.pluginmanager.register(evidence, "loraeval-evidence") is None:
-            raise pytest.UsageError("loraeval: -p no:loraeval-evidence leaves no judge of the gate")
+        judges = {"loraeval-evidence": evidence, "loraeval-last-word": LastWord(evidence)}
+        for name, judge in judges.items():
+            if config.pluginmanager.register(judge, name) is None:
+                raise pytest.UsageError(f"loraeval: -p no:{name} leaves no judge of the gate")
     config.stash[_ALONE] = config.args_source is not pytest.Config.ArgsSource.ARGS
     if config.stash[_ALONE]:
         config.args = []

@@ -138,44 +138,34 @@ def test_a_plugin_that_runs_items_again_meets_items_that_can(session: pytest.Pyt
 
 
 FOREIGN = {
-    "pytest-retry": ("pytest_retry.retry_plugin", ("--retries", "2")),
-    "pytest-rerunfailures": ("pytest_rerunfailures", ("--reruns", "2")),
-    "pytest-randomly": ("pytest_randomly", ()),
-    "pytest-timeout": ("pytest_timeout", ("--timeout", "300")),
-    "pytest-html": ("pytest_metadata.plugin", ("-p", "pytest_html.plugin", "--html", "page.html")),
-    "pytest-cov": ("pytest_cov.plugin", ("--cov", "loraeval")),
+    "pytest-retry": ((), ("--retries", "2")),
+    "pytest-rerunfailures": ((), ("--reruns", "2")),
+    "pytest-randomly": ((), ()),
+    "pytest-timeout": ((), ("--timeout", "300")),
+    "pytest-html": (("pytest-metadata",), ("--html", "page.html")),
+    "pytest-cov": (("coverage",), ("--cov", "loraeval")),
 }
-"""Plugins that people have beside ours, by what they are installed as: module and options."""
-
-
-@pytest.fixture(scope="session")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with those plugins, apart from this environment: in it they would change our own
-    tests.
-    """
-    folder = tmp_path_factory.mktemp("foreign")
-    names = [*FOREIGN, "pytest-metadata", "coverage"]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-    done = subprocess.run([*command, "--target", str(folder), *names], capture_output=True)
-    if done.returncode:
-        pytest.skip("pip could not fetch the plugins: " + done.stderr.decode()[-200:])
-    return folder
+"""Plugins that people have beside ours: what each needs besides, and the options that use it."""
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", FOREIGN)
 def test_people_s_plugins_leave_good_green_and_bad_red(
-    session: pytest.Pytester, foreign: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
-    module, words = FOREIGN[name]
-    paths = os.pathsep.join([str(foreign), os.environ.get("PYTHONPATH", "")])
+    """Each in a folder of its own: in this environment it would change our own tests."""
+    needs, words = FOREIGN[name]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    done = subprocess.run(
+        [*command, "--target", str(tmp_path), name, *needs], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"pip could not fetch {name}: {done.stderr[-200:]}")
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", paths)
-    # The folder's plugins are found by their entry points: only the one is wanted.
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    chosen = ("-p", "xdist.plugin", "-p", "loraeval.pytest_plugin", "-p", module, *words)
     for checkpoint, expected in ((GOOD, 0), (BAD, 1)):
         for workers in ((), ("-n", "2")):
-            result = session.runpytest_subprocess(*chosen, "--checkpoint", checkpoint, *workers)
+            result = session.runpytest_subprocess(*words, "--checkpoint", checkpoint, *workers)
             text = result.stdout.str() + result.stderr.str()
             assert "INTERNALERROR" not in text
             assert result.ret == expected, text
