@@ -16,7 +16,8 @@ import pytest
 
 from loraeval.errors import CheckpointError, UsageError
 from loraeval.records import Recipe
-from loraeval.render.base_model import base_family, base_hash, locate_base
+from loraeval.render.base_hash import hash_of
+from loraeval.render.base_model import base_family, locate_base
 from loraeval.render.recipe import read_recipe, recipe_from_fields, resolve_recipe
 from loraeval.render.store import Store
 
@@ -69,7 +70,7 @@ def test_resolving_fills_hash_family_and_dtype(
     assert (done.family, done.dtype, done.vae_dtype, done.attention) == (
         "sd15", "float32", "float32", "sdpa",
     )  # fmt: skip
-    assert done.base_model_hash == base_hash(bases["sd15"])
+    assert done.base_model_hash == hash_of(bases["sd15"], "sd15")
     moved = tmp_path / "elsewhere"
     shutil.copytree(bases["sd15"], moved)
     again = resolve_recipe(replace(recipe, base_model=str(moved)), device="cpu", store=store)

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loraeval import families
 from loraeval.errors import CheckpointError
 from loraeval.outside.offline import offline_asked
 from loraeval.outside.text import read_text
-from loraeval.records import FamilyName, digest_of
+from loraeval.records import FamilyName
 from loraeval.render.base_checks import check_folder_unet, check_single_file
+from loraeval.render.base_files import PARTS, index_pieces, loaded_files, weight_files
 from loraeval.render.base_safety import check_folder, pickles_allowed
 from loraeval.render.prediction import Prediction, of_file, of_options
 
-if TYPE_CHECKING:
-    from loraeval.render.store import Store
-
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
-_KEPT = (".safetensors", ".bin", ".json", ".txt")
 MAX_JSON_BYTES = 4 << 20
 """A longer configuration of a base model is refused unread."""
-HUB_FILES = [
-    "model_index.json",
-    "*/*.json",
-    "*/*.txt",
-    "*/diffusion_pytorch_model.safetensors",
-    "*/model.safetensors",
-]
-"""What is fetched of a hub model: configurations and full-precision safetensors weights."""
 
 
 def locate_base(base_model: str, *, offline: bool = False) -> Path:
@@ -120,19 +106,6 @@ def base_prediction(base: Path, *, chosen: bool = False) -> Prediction:
         return Prediction()
 
 
-def base_hash(base: Path, store: Store | None = None) -> str:
-    """Return what stands for the base model in every key: a file's SHA-256, or for a folder the
-    digest over the SHA-256 of each weight and configuration file of its parts.
-
-    With a ``store`` a file is hashed once and then known by its size and modification time.
-    """
-    sha256 = store.file_sha256 if store is not None else _sha256
-    if base.is_file():
-        return sha256(base)
-    rows = [[str(path.relative_to(base)), sha256(path)] for path in _files(base)]
-    return hashlib.sha256(digest_of(sorted(rows)).encode()).hexdigest()
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in ``path``. Raises ``CheckpointError`` for anything else."""
     try:
@@ -144,32 +117,43 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _files(base: Path) -> Iterator[Path]:
-    for part in _PARTS:
-        for path in sorted((base / part).glob("*")):
-            if path.suffix in _KEPT and path.is_file():
-                yield path
-
-
-def _sha256(path: Path) -> str:
-    from loraeval.checkpoints.header import file_sha256
-
-    return file_sha256(path)
-
-
 def _from_hub(base_model: str, offline: bool) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(base_model, allow_patterns=HUB_FILES, local_files_only=True))
+        found = Path(snapshot_download(base_model, local_files_only=True))
+        if _is_whole(found):
+            return found
     except (LocalEntryNotFoundError, OSError):
-        if offline_asked(offline):
-            raise CheckpointError(
-                f"{base_model}: not in the local hub cache, and nothing may be fetched (offline); "
-                f"fetch it first with: hf download {base_model}"
-            ) from None
+        pass
+    if offline_asked(offline):
+        raise CheckpointError(
+            f"{base_model}: not in the local hub cache, or not all that is loaded of it, and "
+            f"nothing may be fetched (offline); fetch it first with: hf download {base_model}"
+        )
     try:
-        return Path(snapshot_download(base_model, allow_patterns=HUB_FILES))
+        wanted = loaded_files(HfApi().list_repo_files(base_model))
+        return Path(snapshot_download(base_model, allow_patterns=wanted))
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise CheckpointError(f"{base_model}: cannot fetch this base model ({error})") from error
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether a cached model has the weights of every part that its index names."""
+    if not (folder / "model_index.json").is_file():
+        return False
+    index = read_json(folder / "model_index.json")
+    names = [path.relative_to(folder).as_posix() for path in folder.glob("*/*")]
+    for part in PARTS:
+        named = index.get(part)
+        if not isinstance(named, list) or None in named:
+            continue
+        files = weight_files(names, part)
+        for name in files:
+            if name.endswith(".json"):
+                pieces = index_pieces(read_text(folder / name, CheckpointError, MAX_JSON_BYTES))
+                files = [*files, *(f"{part}/{piece}" for piece in pieces)]
+        if not files or not all((folder / name).is_file() for name in files):
+            return pickles_allowed()
+    return True

@@ -116,7 +116,8 @@ def resolve_recipe(
     Where a family's own VAE overflows in float16, ``vae_dtype = "auto"`` means float32.
     Raises ``CheckpointError`` where the base model cannot be found or is of no known family.
     """
-    from loraeval.render.base_model import base_family, base_hash, base_prediction, locate_base
+    from loraeval.render.base_hash import hash_of
+    from loraeval.render.base_model import base_family, base_prediction, locate_base
     from loraeval.render.other_vae import other_vae_hash
     from loraeval.render.prediction import scheduler_options
 
@@ -135,7 +136,7 @@ def resolve_recipe(
     predicts = base_prediction(base, chosen="prediction_type" in recipe.scheduler_options)
     return replace(
         recipe,
-        base_model_hash=base_hash(base, store),
+        base_model_hash=hash_of(base, family, store),
         vae_hash=vae_hash,
         scheduler_options=scheduler_options(predicts, recipe.scheduler_options, recipe.scheduler),
         family=family,

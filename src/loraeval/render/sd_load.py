@@ -17,6 +17,7 @@ from loraeval.errors import MissingExtraError, RenderError
 from loraeval.families import rendering_of
 from loraeval.records import Recipe
 from loraeval.render.base_configs import write_configs
+from loraeval.render.base_files import loads_half
 from loraeval.render.base_model import locate_base
 from loraeval.render.base_safety import pickles_allowed
 from loraeval.render.other_vae import load_other_vae
@@ -59,8 +60,7 @@ def load_pipeline(recipe: Recipe, device: torch.device) -> Any:
             path = Path(recipe.vae).expanduser()
             options["vae"] = load_other_vae(path, recipe.family, options["torch_dtype"])
         if base.is_dir():
-            halves = list((base / "unet").glob("*.safetensors"))
-            if halves and all(".fp16." in path.name for path in halves):
+            if loads_half(path.relative_to(base).as_posix() for path in base.glob("unet/*")):
                 options["variant"] = "fp16"
             pipe = kind.from_pretrained(base, **options)
         else:
