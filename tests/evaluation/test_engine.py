@@ -41,8 +41,8 @@ def test_a_gate_reads_and_orders_a_checkpoint_once_and_asks_only_the_protocol(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints = fake_checkpoints(tmp_path / "checkpoints", 3)
-    prompts = portrait_prompts(6)
-    renderer = FakeRenderer(fake_recipe(SIZE), Store(tmp_path / "store"))
+    prompts = portrait_prompts(8)
+    renderer = FakeRenderer(fake_recipe(SIZE, (1, 2, 3, 4)), Store(tmp_path / "store"))
     engine = OnlyTheProtocol(renderer)
     panel = build_panel(PanelChoice(scorers=("grid", "health"), encoder="none"), quiet=True)
     rows = render_and_score(engine, panel, checkpoints[:1], prompts, tmp_path / "golden")  # type: ignore[arg-type]

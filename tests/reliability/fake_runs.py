@@ -41,9 +41,9 @@ from loraeval.testing.fake_renderer import (
 )
 
 SIZE = 96
-PROMPTS = 6
+PROMPTS, SEEDS = 8, (42, 43, 44, 45)  # fewer could never pass, which the gate refuses
 EPOCHS = 3
-SCORERS = ("palette", "grid", "health")
+SCORERS = ("grid", "health")
 RESULTS = ("out/renders.jsonl", "out/scores.jsonl", "out/run.json", "gated/verdict.json",
            "gated/scores.jsonl")  # fmt: skip
 
@@ -51,7 +51,7 @@ RESULTS = ("out/renders.jsonl", "out/scores.jsonl", "out/run.json", "gated/verdi
 def prepare(folder: Path) -> None:
     """Write checkpoints, and freeze a baseline from epoch 1, below ``folder``."""
     checkpoints = fake_checkpoints(folder / "checkpoints", EPOCHS)
-    renderer = FakeRenderer(fake_recipe(SIZE), Store(folder / "first"))
+    renderer = FakeRenderer(fake_recipe(SIZE, SEEDS), Store(folder / "first"))
     rows = render_and_score(
         renderer, _panel(), checkpoints[:1], portrait_prompts(PROMPTS), folder / "golden"
     )
