@@ -44,7 +44,7 @@ def row(render: Render, grid: float) -> ScoreRow:
 
 
 def test_each_image_belongs_to_its_row_whatever_was_in_the_store(tmp_path: Path) -> None:
-    prompts, recipe, store = portrait_prompts(12), fake_recipe(24), Store(tmp_path / "store")
+    prompts, recipe, store = portrait_prompts(32), fake_recipe(24), Store(tmp_path / "store")
     paths = fake_checkpoints(tmp_path, 3)
     renderer = FakeRenderer(recipe, store)
     # Every third image of two epochs lies there, so renders come out of the order asked for.
@@ -87,7 +87,7 @@ def _own_seed(prompts: PromptSet, seed: int) -> PromptSet:
 
 
 def test_a_prompt_with_its_own_seed_is_paired_with_itself(tmp_path: Path) -> None:
-    prompts = _own_seed(portrait_prompts(12), 7)
+    prompts = _own_seed(portrait_prompts(32), 7)
     setup = _setup(tmp_path, prompts, prompts)
     paths = fake_checkpoints(tmp_path, 3)
     made = choose_epoch(epochs_of({p.name: p for p in paths}), setup)
@@ -99,7 +99,7 @@ def test_a_prompt_with_its_own_seed_is_paired_with_itself(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("seed", [7, None])
 def test_a_prompt_that_can_not_be_paired_is_refused(tmp_path: Path, seed: int | None) -> None:
-    prompts = portrait_prompts(12)
+    prompts = portrait_prompts(32)
     asked = _own_seed(prompts, seed) if seed else PromptSet("less", prompts.prompts[:0])
     setup, paths = _setup(tmp_path, prompts, asked), fake_checkpoints(tmp_path, 3)
     said = r"golden holds prompt '.+' with seed [12], but .* its own seed 7; give"

@@ -13,6 +13,7 @@ from loraeval.evaluation.full_run import render_and_score
 from loraeval.evaluation.gate_run import GateSetup, gate_checkpoint
 from loraeval.evaluation.panels import PanelChoice, build_panel
 from loraeval.gate import GateOptions
+from loraeval.render import known_files
 from loraeval.render.store import Store
 from loraeval.testing.fake_renderer import (
     FakeRenderer,
@@ -59,6 +60,7 @@ def test_a_gate_reads_and_orders_a_checkpoint_once_and_asks_only_the_protocol(
 
         monkeypatch.setattr(module, name, call)
 
+    monkeypatch.setattr(known_files, "SETTLED_SECONDS", -1.0)  # else read anew while so young
     counted(anatomy, "read_anatomy")
     counted(series, "find_series")
     setup = GateSetup(

@@ -26,6 +26,11 @@ class SeriesRun:
     rows: tuple[ScoreRow, ...]
     renders: tuple[Render, ...]
 
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The image files, in the order of ``rows``."""
+        return tuple(render.image for render in self.renders)
+
 
 def epochs_of(paths: Mapping[str, Path]) -> dict[int, Path]:
     """Return the files of one run by epoch; raise ``CheckpointError`` for files of several runs."""

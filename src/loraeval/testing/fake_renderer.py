@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +89,12 @@ class FakeRenderer(Renderer):
         self._shown = False
         self._team = None
         self._labels = None
+        self.notes: list[str] = []
         self._ray = None
         self._seconds = seconds
+
+    def _told(self, name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:  # noqa: ARG002
+        return ()  # no base model stands behind it
 
     def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
         return make_job(self.recipe, ref, prompt, seed)
