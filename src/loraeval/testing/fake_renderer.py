@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loraeval.checkpoints.header import Header
 from loraeval.prompts.caption import parse_caption
 from loraeval.records import Prompt, PromptSet, Recipe
 from loraeval.render.plan import CheckpointRef, Job, make_job
@@ -93,7 +94,7 @@ class FakeRenderer(Renderer):
         self._ray = None
         self._seconds = seconds
 
-    def _told(self, name: str, metadata: Mapping[str, str]) -> tuple[str, ...]:  # noqa: ARG002
+    def _told(self, header: Header) -> tuple[str, ...]:  # noqa: ARG002 - its own signature
         return ()  # no base model stands behind it
 
     def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
