@@ -9,6 +9,7 @@ stopped.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,9 @@ def _gate(request: Request, paths: dict[str, Path], baseline: Baseline) -> int:
     out, series = request.out_folder, None
     with gate_setup(request, baseline, quiet=False) as setup:
         if request.choose_epoch:
+            shared = setup.options.alpha / len(paths)  # the best of many looks better than it is
             paths, series = _choose(paths, setup)
+            setup = replace(setup, options=replace(setup.options, alpha=shared))
         runs = [gate_checkpoint(path, setup, name) for name, path in paths.items()]
         files = {item.checkpoint: path for item, path in zip(runs, paths.values(), strict=True)}
         if out is not None:
