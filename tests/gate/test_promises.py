@@ -21,6 +21,7 @@ from loraeval.gate.bad import bad_level, bad_limits, dead_prompts, fewest_images
 from loraeval.gate.completeness import follows_order, missing_images
 from loraeval.gate.copies import distinct_comparison, find_repeats, nearest_seeds
 from loraeval.gate.estimate import prompt_mean_of
+from loraeval.gate.far import far_below, rank_chance
 from loraeval.gate.fixed import any_limit
 from loraeval.gate.looks import Pairs, Plan, decide, strict_fewest
 from loraeval.gate.order import rendering_order
@@ -450,3 +451,40 @@ def test_few_prompts_are_refused_with_what_they_need() -> None:
     few = freeze("few", grid(prompts=4, seeds=40, draw=3), profile=Profile("t", ("grid",)))
     with pytest.raises(BaselineError, match="has 4 prompts and needs 8"):
         SequentialGate(few)
+
+
+# A level far below anything golden.
+
+
+def test_ranks_of_few_images_by_counting() -> None:
+    """All orders of 3 golden and 2 candidate images: 1 of 10 has both candidates lowest."""
+    from itertools import combinations
+
+    places = list(combinations(range(5), 2))
+    assert rank_chance(2, 2, 3) == pytest.approx(sum(p == (0, 1) for p in places) / len(places))
+    assert rank_chance(1, 2, 3) == pytest.approx(sum(0 in p for p in places) / len(places))
+
+
+def test_far_below_everything_golden_is_seen_in_few_images() -> None:
+    golden = [0.8, 0.9, 1.0] * 4
+    found = far_below([0.3, 0.4, 0.2, 0.95], golden)
+    assert found is not None
+    assert (found.low, found.images, found.golden) == (3, 4, 12)
+    assert found.chance == pytest.approx(4 * 3 * 2 / (16 * 15 * 14))
+    # The golden mean lies 0.1 above the worst, so half of that below it is far.
+    assert far_below([0.7501], golden) is None
+    assert far_below([0.7499], golden) is not None
+    assert far_below([0.8, 0.9], golden) is None
+
+
+def test_images_as_good_are_hardly_ever_far_below() -> None:
+    generator = np.random.default_rng(9)
+    failed = 0
+    for _ in range(2000):
+        golden, ours = 0.8 - 0.05 * generator.exponential(size=(2, 40))
+        failed += any(
+            (found := far_below(ours[:k].tolist(), golden.tolist())) is not None
+            and found.chance <= 0.00625
+            for k in range(3, 13)
+        )
+    assert failed <= 2000 * 0.01

@@ -84,3 +84,24 @@ def test_five_images_an_epoch_can_not_tell_the_chosen_epoch_from_its_neighbours(
 ) -> None:
     found = select_epoch([r for r in rows if r.run == "SD15_PERFECT"], GATED)
     assert {5, 6, 7, 9} <= {found.epoch, *found.tied}
+
+
+def test_the_first_epoch_fails_against_the_chosen_ones(rows: list[ScoreRow]) -> None:
+    """Epoch 1 against 7 and 9: ten golden images pass nobody, but they see an unfinished epoch."""
+    golden = freeze("p", rows, profile=Profile("p", GATED), select="run=SD15_PERFECT,epoch=7|9")
+    assert "fail" in verdict(golden, rows, "SD15_PERFECT", 1).outcome
+
+
+def test_wrong_colours_on_one_prompt_fail_from_five_images(
+    perfect: Baseline, rows: list[ScoreRow]
+) -> None:
+    """Palette 0.08 to 0.17 where no golden image scored below 0.6."""
+    assert "palette" in failed(verdict(perfect, rows, "SD15_bespoke_baby_hex"))
+
+
+def test_no_epoch_passes_against_the_few_others(rows: list[ScoreRow]) -> None:
+    """Leave one epoch out, all ten: 44 other images of few prompts each."""
+    for epoch in range(1, 11):
+        others = [r for r in rows if r.run == "SD15_PERFECT" and r.epoch != epoch]
+        golden = freeze("p", others, profile=Profile("p", GATED))
+        assert verdict(golden, rows, "SD15_PERFECT", epoch).outcome != "pass"

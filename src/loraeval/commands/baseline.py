@@ -156,6 +156,7 @@ def _show(args: argparse.Namespace) -> int:
 
 def _facts(baseline: Baseline) -> dict[str, Any]:
     from loraeval.baselines.profile import profile_to_mapping
+    from loraeval.baselines.softened import softened
 
     return {
         "name": baseline.name,
@@ -163,6 +164,7 @@ def _facts(baseline: Baseline) -> dict[str, Any]:
         "profile": profile_to_mapping(baseline.profile),
         "margins": dict(baseline.margins),
         "margin_words": dict(baseline.margin_words),
+        "softened": list(softened(baseline)),
         "prompt_set": baseline.prompt_set,
         "prompt_digest": baseline.prompt_digest,
         "recipe_digest": baseline.recipe_digest,

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 def baseline_text(baseline: Baseline) -> str:
     """Return what ``loraeval baseline show`` prints."""
+    from loraeval.baselines.softened import softened
+
     prompts = len({row.prompt_id for row in baseline.rows})
     seeds = len({row.seed for row in baseline.rows if row.seed is not None})
     profile = baseline.profile
@@ -24,11 +26,59 @@ def baseline_text(baseline: Baseline) -> str:
         f"recipe {baseline.recipe_digest or 'unknown'}",
         f"encoder {baseline.encoder or 'none'}",
         margins_text(baseline),
+        *promises_text(baseline),
     ]
+    lines += [f"softened: {note}" for note in softened(baseline)]
     lines += [f"{key}: {value}" for key, value in baseline.provenance.items()]
     if baseline.parameters:
         lines.append(_parameters_text(baseline))
     return "\n".join(lines)
+
+
+def promises_text(baseline: Baseline) -> list[str]:
+    """Return what a PASS against ``baseline`` promises, what it takes, and r, a line each."""
+    from loraeval.baselines.margins import golden_lacking
+    from loraeval.baselines.shared_luck import shared_part
+    from loraeval.baselines.shares import SHARES, score_of
+    from loraeval.gate import GateOptions
+    from loraeval.gate.bad import bad_level, fewest_images
+
+    options = GateOptions()
+    fewest = fewest_images(options.bad_share, options.alpha)
+    points = f"{100 * options.bad_share:g} of 100"
+    promise = (
+        f"a PASS promises that no mean has fallen by its margin and that no more than {points} "
+        f"further images are bad; nothing passes before {fewest} images, whatever the method, as "
+        f"fewer show none of {points} too often; a FAIL does not wait"
+    )
+    lines = [promise]
+    runs = {(row.run, row.epoch) for row in baseline.rows}
+    if len(runs) > 1:
+        lines.append(f"{len(runs)} checkpoints: a candidate is held against their mean")
+    for metric in baseline.profile.gated:
+        if metric == "health":
+            continue
+        values = [v for row in baseline.rows if (v := score_of(row, metric)) is not None]
+        told = []
+        if metric not in SHARES:
+            level = bad_level(values)
+            if level.level is None:
+                told.append(f"no promise about bad images: {level.why}")
+            else:
+                low, high = level.interval()
+                told.append(
+                    f"bad below {level.level:.3f}: {level.count} of {level.images} golden images "
+                    f"({low:.1%} to {high:.1%})"
+                )
+            lacking = golden_lacking(baseline.rows, metric, baseline.margins[metric])
+            if lacking:
+                told.append(f"about {lacking} golden images lacking: nobody passes")
+        shared = shared_part(baseline.rows, metric)
+        told.append(
+            "r unknown" if shared is None else f"r {shared[0]:.2f} from {shared[1]} pairs of images"
+        )
+        lines.append(f"  {metric}: {'; '.join(told)}")
+    return lines
 
 
 def _parameters_text(baseline: Baseline) -> str:

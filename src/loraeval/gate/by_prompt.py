@@ -37,6 +37,9 @@ BEYOND = 1.5
 golden image does, is no news.
 """
 
+MANY = 8
+"""Images of a tag from which on their mean is near enough to normal."""
+
 NAMED = 5
 """Prompts named for one scorer."""
 
@@ -109,7 +112,8 @@ def prompt_advice(
             continue
         found = lost_prompts(matched, falls, level, baseline.margins.get(metric, 0.0))
         sentences += [_sentence(metric, *one, healthy) for one in found[:NAMED]]
-        sentences += _tagged(metric, matched, falls, level, tags or {})
+        margin = baseline.margins.get(metric, 0.0)
+        sentences += _tagged(metric, matched, falls, level, margin, tags or {})
     return tuple(sentences)
 
 
@@ -157,6 +161,7 @@ def _tagged(
     matched: Matched,
     falls: Falls,
     alpha: float,
+    margin: float,
     tags: Mapping[str, Sequence[str]],
 ) -> list[str]:
     members: dict[str, list[int]] = {}
@@ -170,10 +175,12 @@ def _tagged(
             continue
         losses = np.array([matched.prompt_mean[at] - matched.scores[at] for at in places])
         golden = sum({matched.prompts[at]: matched.per_prompt[at] for at in places}.values())
-        limit = falls.limit(
-            alpha / len(members), np.array(float(len(places))), np.array(float(golden))
-        )
-        if losses.mean() > limit:
+        chance, count = alpha / len(members), float(len(places))
+        limit = falls.limit(chance, np.array(count), np.array(float(golden)))
+        if count >= MANY:
+            scale = math.sqrt(1 / count + 1 / golden)
+            limit = np.asarray(-stdtrit(falls.df, chance) * falls.spread * scale)
+        if losses.mean() > max(float(limit), margin):
             found.append(
                 f"look at what is tagged {tag}: {metric} fell by {losses.mean():.2f} on its "
                 f"{len(prompts)} prompts ({images(len(places))})"

@@ -10,6 +10,7 @@ from loraeval.baselines import Baseline
 from loraeval.gate.anytime import anytime_limit
 from loraeval.gate.bad import FIRST_SHARE, NO_PASS, bad_level, bad_limits, fewest_images
 from loraeval.gate.estimate import hall_limit
+from loraeval.gate.far import far_below
 from loraeval.gate.matching import Matched
 from loraeval.gate.options import GateOptions
 from loraeval.gate.parts import failing, missing_reason, scorers_tested
@@ -31,7 +32,7 @@ def compare(
     if count == 0 or (matched.missing and matched.pairing != "unpaired"):
         return failing(matched.metric, margin, count, missing_reason(matched))
     estimate = estimate_fixed(matched, baseline)
-    level_high = options.alpha / scorers_tested(baseline)
+    level_high = options.alpha / scorers_tested(baseline) / 2  # the other half is for ranks
     skewness = np.array(estimate.skewness)
     down = hall_limit(anytime_limit(options.alpha, count, estimate.df), skewness)
     up = hall_limit(anytime_limit(level_high, count, estimate.df), -skewness)
@@ -41,7 +42,8 @@ def compare(
     bad = sum(s < level.level for s in matched.scores) if level.level is not None else None
     limit = any_limit(count, options.bad_share, options.alpha)
     outcome: Outcome = "inconclusive"
-    if high < -margin:
+    far = far_below(matched.scores, matched.golden)
+    if high < -margin or (far is not None and far.chance <= level_high):
         outcome = "fail"
     elif low > -margin and (bad or 0) <= limit:
         outcome = "pass"
@@ -76,7 +78,11 @@ def compare(
     )
     only_bad = outcome == "inconclusive" and low > -margin and not short
     told = bad_reason(item, options.bad_share, first_pass(options)) if only_bad else None
-    return replace(item, reason=told or comparison_reason(item))
+    reason = told or comparison_reason(item)
+    if outcome == "fail" and far is not None and high >= -margin:
+        basis = f"{candidate:.2f} against {candidate - estimate.mean:.2f}"
+        reason = f"{matched.metric} fell by {-estimate.mean:.2f} ({basis}): {far.words}"
+    return replace(item, reason=reason)
 
 
 def first_pass(options: GateOptions) -> int:
