@@ -12,7 +12,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "loraeval"
 
 LAYERS: list[set[str]] = [
-    {"errors", "torchvision_ops"},
+    {"errors", "torchvision_ops", "callable_rooms", "deprecation"},
     {"outside"},
     {"records"},
     {"outcome"},
@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"gate", "testing"},
     {"report"},
     {"evaluation"},
-    {"shared_run", "commands", "pytest_ini", "pytest_hooks"},
+    {"api", "shared_run", "commands", "pytest_ini", "pytest_hooks"},
     {"pytest_evidence"},
     {"cli", "pytest_plugin"},
     {"__main__"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -172,3 +173,13 @@ def test_without_a_place_nothing_is_written(
     words = ["run", NAME, "--baseline", str(world / "baselines" / "golden"), "--encoder", "none"]
     assert main([*words, "--renders", str(world / "renders.jsonl")]) == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_example_reads_the_folder(by_run: Path, repo: Path) -> None:
+    spec = importlib.util.spec_from_file_location("example", repo / "examples" / "read_a_run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    (line,) = example.main(str(by_run))
+    assert line.startswith(f"pass: {NAME} (")

@@ -42,7 +42,7 @@ def render_and_score(
     no details, which the file alone holds: the memory of a long run stays flat.
     """
     seeds = renderer.recipe.seeds
-    renders = _in_order(renderer.render(checkpoints, prompts, seeds), checkpoints, prompts)
+    renders = in_order(renderer.render(checkpoints, prompts, seeds), checkpoints, prompts)
     made: dict[tuple[str, int | None], Path] = {}
     if bases:
         grid = [(prompt, seed) for prompt in prompts.prompts for seed in seeds]
@@ -85,7 +85,7 @@ def render_and_score(
     return rows
 
 
-def _in_order(
+def in_order(
     renders: Iterable[Render], checkpoints: Sequence[Path], prompts: PromptSet
 ) -> list[Render]:
     """Return ``renders`` by checkpoint, prompt and seed: they come as they are made, which after an
