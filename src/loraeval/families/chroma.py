@@ -17,7 +17,6 @@ FAMILY = Family(
         encoders=("text_encoder",),
         parts={"transformer": ("unet",), "text_encoder": ("te", "te3")},
         layers=(*STREAMS, *SINGLE, *ENDS),
-        encode="chroma",
         multiple=16,
         steps=35, guidance=5.0, guided="true",
         source="lodestones/Chroma1-HD: 35 to 40 steps, guidance 3 to 5 (ChromaPipeline's defaults)",

@@ -74,7 +74,6 @@ FAMILY = Family(
         parts={"transformer": ("unet",), "text_encoder": ("te", "te1"),
                "text_encoder_2": ("te2", "te3")},
         layers=(*STREAMS, *SINGLE, *ENDS),
-        encode="flux",
         multiple=16,
         steps=28, guidance=3.5, guided="embedded",
         source="black-forest-labs/FLUX.1-dev: 28 steps, guidance 3.5 (FluxPipeline's defaults)",

@@ -54,7 +54,6 @@ FAMILY = Family(
         encoders=("text_encoder",),
         parts={"transformer": ("unet",), "text_encoder": ("te", "te1")},
         layers=LAYERS,
-        encode="flux2",
         multiple=16,
         steps=50, guidance=4.0, guided="by model",
         source="black-forest-labs/FLUX.2-dev: 50 steps, guidance 4; distilled klein 4 steps",

@@ -41,7 +41,6 @@ FAMILY = Family(
         encoders=("text_encoder",),
         parts={"transformer": ("unet",), "text_encoder": ("te",)},
         layers=LAYERS,
-        encode="krea2",
         multiple=16,
         steps=28, guidance=4.5, guided="true",
         source="Krea2Pipeline's defaults: 28 steps, guidance 4.5",

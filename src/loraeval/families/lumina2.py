@@ -34,7 +34,6 @@ FAMILY = Family(
         encoders=("text_encoder",),
         parts={"transformer": ("unet",), "text_encoder": ("te",)},
         layers=LAYERS,
-        encode="lumina2",
         multiple=16,
         steps=30, guidance=4.0, guided="true",
         source="Alpha-VLLM/Lumina-Image-2.0: guidance 4; Lumina2Pipeline's default of 30 steps",

@@ -124,7 +124,8 @@ class Rendering:
     ``steps`` and ``guidance`` are the default recipe's, from ``source``; ``guided`` says how
     guidance works: ``true`` by a second pass for the negative prompt, ``embedded`` as an input of
     the model, which then has no negative prompt, ``by model`` where a folder decides (distilled or
-    not). ``prompt_tokens`` is how many tokens of a prompt are read (None: chunks of 75).
+    not); ``scale_name`` is the pipeline's argument for it, ``call`` further ones.
+    ``prompt_tokens`` is how many tokens of a prompt are read (None: chunks of 75).
     """
 
     pipelines: tuple[str, ...]
@@ -149,6 +150,8 @@ class Rendering:
     steps: int = 30
     guidance: float = 7.5
     guided: Literal["true", "embedded", "by model"] = "true"
+    scale_name: str = "guidance_scale"
+    call: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     prompt_tokens: int | None = None
 

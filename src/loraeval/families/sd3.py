@@ -50,7 +50,6 @@ FAMILY = Family(
         parts={"transformer": ("unet",), "text_encoder": ("te", "te1"),
                "text_encoder_2": ("te2",), "text_encoder_3": ("te3",)},
         layers=LAYERS,
-        encode="sd3",
         multiple=16,
         steps=28, guidance=7.0, guided="true",
         source="StableDiffusion3Pipeline's defaults: 28 steps, guidance 7 (3.5 medium: 40 and 4.5)",

@@ -27,7 +27,6 @@ FAMILY = Family(
         encoders=("text_encoder",),
         parts={"transformer": ("unet",), "text_encoder": ("te",)},
         layers=LAYERS,
-        encode="z_image",
         multiple=16,
         steps=50, guidance=5.0, guided="true",
         source="Tongyi-MAI/Z-Image: ZImagePipeline's defaults, 50 steps, guidance 5; Turbo 8, 0",

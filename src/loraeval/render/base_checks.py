@@ -65,8 +65,6 @@ def check_folder_unet(path: Path, config: Mapping[str, Any]) -> None:
     channels = config.get("in_channels", 4)
     if channels != 4:
         _refuse(path, f"this is {_CHANNELS.get(channels, f'of {channels} channels')}")
-    if config.get("cross_attention_dim") == 1024:
-        _refuse(path, "this is a Stable Diffusion 2 model")
 
 
 def _refuse(path: Path, why: str) -> NoReturn:

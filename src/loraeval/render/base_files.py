@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+PARTS = (
+    "unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3",
+    "text_encoder_4",
+)  # fmt: skip
 """Parts with weights."""
 
-TOKENIZERS = ("tokenizer", "tokenizer_2")
+TOKENIZERS = ("tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4")
 _STEMS = ("diffusion_pytorch_model", "model")
 _HALF = ".fp16"
 
@@ -54,7 +57,7 @@ def loaded_files(names: Iterable[str]) -> list[str]:
         kept += [
             name for name in names
             if PurePosixPath(name).parent.as_posix() == part
-            and name.endswith((".json", ".txt")) and ".safetensors.index" not in name
+            and name.endswith((".json", ".txt", ".jinja", ".model")) and ".safetensors.index" not in name
         ]  # fmt: skip
     for part in PARTS:
         kept += weight_files(names, part)

@@ -69,7 +69,8 @@ def base_family(base: Path, *, own_vae: bool = False) -> FamilyName:
             raise CheckpointError(
                 f"{base}: expected {' or '.join(classes)}, its model_index.json says {name}"
             )
-        check_folder_unet(base, read_json(base / "unet" / "config.json"))
+        if families.rendering_of(family.name).denoiser == "unet":
+            check_folder_unet(base, read_json(config))
         return family.name
     if base.suffix == ".ckpt":
         return families.of_model_name(base.stem).name

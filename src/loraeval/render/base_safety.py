@@ -13,7 +13,7 @@ from loraeval.outside.text import clean
 ALLOW = "LORAEVAL_ALLOW_CKPT"
 """Environment variable: 1 loads pickled weights of a base model, with weights only."""
 
-_WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+_WEIGHTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 """Where a pipeline's parts may come from; the last is diffusers' own name of its safety checker."""
@@ -32,6 +32,8 @@ def check_folder(folder: Path, index: Mapping[str, Any]) -> None:
     for name, part in index.items():
         if name.startswith("_") or not isinstance(part, list):
             continue
+        if part and all(isinstance(item, (int, float)) for item in part):
+            continue  # an option of the pipeline, such as numbers of layers
         library = part[0] if part else None
         if library is not None and library not in _LIBRARIES:
             raise CheckpointError(

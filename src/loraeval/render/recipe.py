@@ -124,6 +124,7 @@ def resolve_recipe(
     recipe = check_recipe(recipe)
     base = locate_base(recipe.base_model, offline=offline)
     family = base_family(base, own_vae=recipe.vae is not None)
+    check_family(recipe, family)
     on_cpu = device.startswith("cpu") or (device == "auto" and not _has_cuda())
     dtype = "float32" if on_cpu and recipe.dtype == "float16" else recipe.dtype
     vae_dtype = recipe.vae_dtype
@@ -133,17 +134,48 @@ def resolve_recipe(
     vae_hash = None
     if recipe.vae is not None:
         vae_hash = other_vae_hash(Path(recipe.vae).expanduser(), store)
+    general = families.rendering_of(family).prompt_tokens is not None
     predicts = base_prediction(base, chosen="prediction_type" in recipe.scheduler_options)
     return replace(
         recipe,
         base_model_hash=hash_of(base, family, store),
         vae_hash=vae_hash,
-        scheduler_options=scheduler_options(predicts, recipe.scheduler_options, recipe.scheduler),
+        scheduler_options={}
+        if general
+        else scheduler_options(predicts, recipe.scheduler_options, recipe.scheduler),
         family=family,
         dtype=dtype,
         vae_dtype=vae_dtype,
         attention="sdpa" if recipe.attention == "auto" else recipe.attention,
     )
+
+
+def check_family(recipe: Recipe, family: str) -> None:
+    """Raise ``UsageError`` for a recipe with a field that images of ``family`` would ignore."""
+    rendering, title = families.rendering_of(family), families.FAMILIES[family].title
+    if rendering.prompt_tokens is None:
+        return
+    wrong = {
+        "scheduler": (recipe.scheduler != "base", 'its own, scheduler = "base"'),
+        "scheduler_options": (bool(recipe.scheduler_options), "none"),
+        "clip_skip": (recipe.clip_skip is not None, "none"),
+        "guidance_rescale": (bool(recipe.guidance_rescale), "none"),
+        "vae": (recipe.vae is not None, "its own"),
+        "attention": (recipe.attention not in ("auto", "sdpa"), "sdpa"),
+        "vae_dtype": (recipe.vae_dtype not in ("auto", recipe.dtype), "auto"),
+        "negative_prompt": (bool(recipe.negative_prompt) and rendering.guided != "true", "none"),
+    }
+    found = [f"{name} ({wanted})" for name, (bad, wanted) in wrong.items() if bad]
+    if found:
+        raise UsageError(
+            f"recipe {recipe.name}: images of {title} would ignore {', '.join(found)}; take "
+            f"--recipe {family}, or set what stands in brackets"
+        )
+    if recipe.width % rendering.multiple or recipe.height % rendering.multiple:
+        raise UsageError(
+            f"recipe {recipe.name}: width and height must be multiples of {rendering.multiple} for "
+            f"{title}, found {recipe.width}x{recipe.height}"
+        )
 
 
 def _find(path_or_name: str | Path) -> Path:

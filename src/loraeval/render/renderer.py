@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from loraeval.errors import CheckpointError, UsageError
+from loraeval.families import rendering_of
 from loraeval.records import Checkpoint, Prompt, PromptSet, Recipe, Render
 from loraeval.render import economy
 from loraeval.render.devices import choose_devices
@@ -180,6 +181,8 @@ class Renderer:
 
     def _job(self, ref: CheckpointRef, prompt: Prompt, seed: int) -> Job:
         texts = (prompt.text, prompt.negative or self.recipe.negative_prompt)
+        if rendering_of(self.recipe.family).prompt_tokens is not None:
+            self._chunks[texts] = 1  # read as one sequence, not in chunks
         if texts not in self._chunks:
             from loraeval.render.tokenizers import load_tokenizers
             from loraeval.render.tokens import asks_ui, chunks_needed

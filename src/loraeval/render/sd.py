@@ -52,22 +52,26 @@ class Engine:
     """
 
     def __init__(self, recipe: Recipe, device: str, *, limit: int | None = None) -> None:
-        self.recipe = recipe
-        self.device = torch.device(device)
+        self._set_up(recipe, device)
         self.pipe = load_pipeline(recipe, self.device)
         self.limit = limit or default_limit(recipe, device)
         self.processor = set_attention(self.pipe, recipe.attention)
         share_halves(self.pipe.unet)
-        self.rendering = rendering_of(recipe.family)
         parts = (self.rendering.denoiser, *self.rendering.encoders)
         components = {p: m for p in parts if (m := getattr(self.pipe, p, None)) is not None}
         self._swapper = WeightSwapper(components, recipe.family, self._keep_on(components))
         self._embeddings = EmbeddingCache()
+        self.decode_limit = decode_limit(recipe, self._memory())
+
+    def _set_up(self, recipe: Recipe, device: str) -> None:
+        """Set what every engine starts with."""
+        self.recipe = recipe
+        self.device = torch.device(device)
+        self.rendering = rendering_of(recipe.family)
         self._weights: tuple[str, float] | None = ("base", 0.0)
         self._text: tuple[str, float] | None = ("base", 0.0)
         self._sizes: dict[tuple[int, int, int], set[int]] = {}
         self._verified: set[tuple[object, ...]] = set()
-        self.decode_limit = decode_limit(recipe, self._memory())
         self.parts: tuple[Part, ...] = ()
         """What is compiled, from the next batch on."""
         self._gave_up = False
@@ -76,6 +80,10 @@ class Engine:
         self.ready: set[Part] = set()
         """What was compiled already, and found to compute the same."""
         self.reader: Callable[[Path, str], Lora] = _read
+
+    def times(self) -> dict[Part, float] | None:
+        """Return the seconds an image that each part takes, None where a worker times them."""
+        return None
 
     @property
     def device_name(self) -> str:

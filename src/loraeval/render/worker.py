@@ -7,6 +7,7 @@ float32 before they are stored.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 import time
@@ -111,11 +112,12 @@ class Worker:
 
     def _load(self) -> Engine:
         if self._engine is None:
-            from loraeval.render import sd
             from loraeval.render.sd_load import use_compile_cache
 
             use_compile_cache(self.setup.store.folder / "compile")
-            self._engine = sd.Engine(self.setup.recipe, self.setup.device, limit=self.setup.limit)
+            module, _, name = rendering_of(self.setup.recipe.family).engine.partition(":")
+            kind = getattr(importlib.import_module(module), name)
+            self._engine = kind(self.setup.recipe, self.setup.device, limit=self.setup.limit)
             self._engine.reader = self._read
             self._versions = made_with()
         return self._engine
@@ -163,6 +165,8 @@ class Worker:
         """Return the seconds an image that each part takes, by trying."""
         from loraeval.render import timing
 
+        if (own := engine.times()) is not None:
+            return own
         gpu = engine.device_name != "cpu"
         size = min(engine.limit, 16, images) if gpu else 1
         step = timing.seconds_per_step(engine, size) / size
