@@ -55,7 +55,7 @@ def test_bad_fields(fields: dict[str, object], words: str) -> None:
 
 
 def test_files_that_are_not_recipes(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no recipe called nope; known are: default"):
+    with pytest.raises(UsageError, match="no recipe called nope; known are: .*default"):
         read_recipe("nope")
     (tmp_path / "r.toml").write_text("steps = = 3")
     with pytest.raises(UsageError, match="expected a recipe in TOML"):

@@ -57,7 +57,8 @@ def loaded_files(names: Iterable[str]) -> list[str]:
         kept += [
             name for name in names
             if PurePosixPath(name).parent.as_posix() == part
-            and name.endswith((".json", ".txt", ".jinja", ".model")) and ".safetensors.index" not in name
+            and name.endswith((".json", ".txt", ".jinja", ".model"))
+            and ".safetensors.index" not in name
         ]  # fmt: skip
     for part in PARTS:
         kept += weight_files(names, part)
