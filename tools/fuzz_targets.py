@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fuzz_panel import panel_seeds, text_in_image, text_seeds
+from fuzz_panel import score as score_by_panel
 from fuzz_shown import (
     HOSTILE,
     HOSTILE_WORDS,
@@ -267,6 +269,9 @@ TARGETS: list[Target] = [
     Target("model-index", "model_index.json", _model_index,
            lambda p: late("loraeval.render.base_model:base_family")(p.parent), JSON_WORDS),
     Target("store-png", "render.png", png_seeds, store_png, ["IHDR", "IDAT", "tEXt", "loraeval"]),
+    Target("panel", "input.bin", panel_seeds, score_by_panel, CAPTION_WORDS),
+    Target("image-text", "text.txt", text_seeds, text_in_image,
+           [*JSON_WORDS, "Negative prompt: ", "Steps: ", "Seed: ", "<lora:", ", Size: 1x1", "\0"]),
     Target("shown-metadata", "text.txt", lambda: HOSTILE, metadata, HOSTILE_WORDS),
     Target("shown-scores", "text.txt", lambda: HOSTILE, scores, HOSTILE_WORDS),
     Target("shown-page", "text.txt", lambda: HOSTILE, page, HOSTILE_WORDS),

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 QUICK = ("baseline", "profile", "selection", "recipe", "reference", "parameters-json", "ratings",
-         "model-index", "store-png", "script-toml", "script-gui", "shown-scores")  # fmt: skip
+         "model-index", "store-png", "image-text", "panel",
+         "script-toml", "script-gui", "shown-scores")  # fmt: skip
 SLOW = ("safetensors", "script-shell", "image", "shown-metadata", "shown-page")
 
 
