@@ -341,7 +341,7 @@ def worlds(
 
 
 def _expected(law: Law, level: Array, generator: np.random.Generator) -> Array:
-    draws = 400
+    draws = 60
     total = np.zeros_like(level)
     luck = (np.arange(draws) + 0.5) / draws
     second = generator.permutation(luck)

@@ -124,7 +124,7 @@ def equal_fixed(world: World, columns: tuple[int, ...], wanted: float) -> int | 
     often as ``wanted``.
     """
     grid = world.grid
-    for count in range(32, grid.images + 1, 4):
+    for count in range(32, grid.images + 1, 8):
         won = np.ones(len(world.base), dtype=bool)
         (limit,) = bad_limits((count,), TOLERANCE, ALPHA)
         for j in columns:
@@ -252,7 +252,7 @@ def main() -> None:
     text += ["\n**`--strict`, 40 prompts with 16 seeds, r = 0.5**\n", HEAD]
     for name in ("normal", "left-skewed", "bimodal"):
         if name in names:
-            text += rows_of(strict_cell(name, max(200, args.gates // 4), seed), f"{name}, ")
+            text += rows_of(strict_cell(name, max(100, args.gates // 4), seed), f"{name}, ")
     text += ["\n**found images: 12, then what the sentence advises, up to eight times**\n"]
     text += [
         "| scores | passes at the margin | fails at the margin | gates |\n| --- | --- | --- | --- |"
@@ -282,7 +282,7 @@ def _is_wrong(title: str, tally: Tally) -> bool:
 
 def _saving(name: str, share: float, sequential: Tally, seed: int) -> str:
     law = law_of(name)
-    (world,) = worlds(law, GRIDS["40x4"], 800, share, seed)
+    (world,) = worlds(law, GRIDS["40x4"], 400, share, seed)
     count = equal_fixed(world, tuple(range(len(law.metrics))), sequential.rate)
     mean = np.concatenate(sequential.images).mean()
     told = f"{count} images" if count else "more than 160 images"

@@ -316,11 +316,15 @@ def _properties(
         "checkpoint": checkpoint_to_json(verdict.checkpoint),
         "baseline": verdict.baseline,
         "place": place,
+        "notes": verdict.notes,
+        "advice": verdict.advice,
     }
     pairs = [(f"loraeval.{key}", facts[key]) for key in numbers if facts[key] is not None]
     return (
         ("loraeval", json.dumps(facts, allow_nan=False)),
         ("loraeval.outcome", str(comparison.outcome)),
+        *(("loraeval.note", note) for note in verdict.notes),
+        *(("loraeval.advice", advice) for advice in verdict.advice),
         *((name, value if isinstance(value, int) else float(value)) for name, value in pairs),
     )
 
@@ -328,12 +332,22 @@ def _properties(
 def read_verdicts(texts: Sequence[str]) -> list[Verdict]:
     """Return the verdicts that the items' JSON texts add up to, one a checkpoint, sorted."""
     grouped: dict[tuple[Checkpoint, str], list[Comparison]] = {}
+    said: dict[tuple[Checkpoint, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
     for facts in sorted(map(json.loads, texts), key=lambda facts: facts["place"]):
         key = (checkpoint_from_json(facts.pop("checkpoint")), facts.pop("baseline"))
         del facts["place"]
+        said[key] = (tuple(facts.pop("notes")), tuple(facts.pop("advice")))
         grouped.setdefault(key, []).append(Comparison(**facts))
     return [
-        Verdict(checkpoint, baseline, outcome_of(comparisons), tuple(comparisons), "")
+        Verdict(
+            checkpoint,
+            baseline,
+            outcome_of(comparisons),
+            tuple(comparisons),
+            "",
+            notes=said[checkpoint, baseline][0],
+            advice=said[checkpoint, baseline][1],
+        )
         for (checkpoint, baseline), comparisons in sorted(
             grouped.items(), key=lambda item: item[0][0].label
         )

@@ -78,6 +78,8 @@ def _verdict(verdict: Verdict) -> str:
             for item in verdict.comparisons
         ],
     )
+    said = [*verdict.notes, *verdict.advice]
+    lines += ["", *(f"- {escape(words)}" for words in said)] if said else []
     return "\n".join(lines)
 
 
