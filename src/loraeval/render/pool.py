@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -152,6 +153,7 @@ def _serve(pipe: connection.Connection, setup: Setup, work: tuple[int, int] | No
     """
     if setup.device.startswith("cpu"):
         os.environ["OMP_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who says stop
     worker = Worker(setup)
     lock = threading.Lock()
 

@@ -218,11 +218,12 @@ class Renderer:
         for job in missing:
             waiting.setdefault(job.key, []).append(job)
         todo = unique(missing)
-        seconds = self._start(todo)
-        if len(todo) >= LONG_RUN and (self._shown or not self.devices[0].startswith("cuda")):
-            print(economy.estimate_text(len(todo), seconds, self.devices), file=sys.stderr)
         bar = economy.Progress(len(missing), self._shown)
         try:
+            seconds = self._start(todo)
+            on_cpu = not self.devices[0].startswith("cuda")
+            if len(todo) >= LONG_RUN and (self._shown or on_cpu):
+                print(economy.estimate_text(len(todo), seconds, self.devices), file=sys.stderr)
             for made in self._run(todo):
                 for item in made:
                     self.health[item.health] = self.health.get(item.health, 0) + 1
@@ -231,6 +232,14 @@ class Renderer:
                     for job in waiting.pop(item.key):
                         bar.step()
                         yield self._record(job, self.store.path(item.key))
+        except KeyboardInterrupt:
+            left = sum(map(len, waiting.values()))
+            print(
+                f"loraeval: interrupted with {len(missing) - left} of {len(missing)} images made; "
+                "they are in the store, and the same command goes on from there",
+                file=sys.stderr,
+            )
+            raise
         finally:
             bar.close()
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,14 +101,19 @@ class Worker:
         }
 
     def close(self) -> None:
-        """Finish what is running, drop what is not, and release the device's memory."""
+        """Stop denoising before its next step, store what is sampled already, and release the
+        device's memory.
+        """
         engine = self._engine
         if engine is not None:
             name = speed_name(self.setup.recipe, engine.device_name)
             for part in engine.ready:
                 self.setup.store.note_speed(f"{name}, {part} compiled once", 1, 0.0)
-        for pool in (self._reader, self._finish, self._device, self._encode):
-            pool.shutdown(wait=True, cancel_futures=True)
+            engine.stop.set()
+        self._reader.shutdown(wait=True, cancel_futures=True)
+        self._device.shutdown(wait=True, cancel_futures=True)
+        self._finish.shutdown(wait=True)
+        self._encode.shutdown(wait=True)
         self._engine = None
 
     def _load(self) -> Engine:
@@ -186,8 +192,13 @@ class Worker:
         return self._read_file(path, sha256) if ahead is None else ahead.result()
 
     def _sample(self, jobs: list[Job]) -> tuple[float, list[Pending]]:
+        from loraeval.render.denoise import Stopped
+
         started = time.perf_counter()
-        return started, list(self._load().run(jobs))
+        made: list[Pending] = []
+        with suppress(Stopped):  # what was sampled before it is stored
+            made.extend(self._load().run(jobs))
+        return started, made
 
     def _store(self, sampled: Future[tuple[float, list[Pending]]], jobs: list[Job]) -> list[Made]:
         made: list[Made] = []
@@ -218,11 +229,13 @@ class Worker:
     def _write(self, pending: Pending, index: int, fault: str | None) -> Made:
         assert self._engine is not None
         pixels, health = pending.pixels[index], "ok"
-        if fault is not None:
+        if fault is not None and not self._engine.stop.is_set():
             retried = self._device.submit(self._engine.again, pending, index).result()
             health = fault
             if retried is not None:
                 pixels, health = retried.pixels[0], retried.faults().get(0, "vae-float32")
+        elif fault is not None:
+            health = fault
         job = pending.jobs[index]
         details = {
             **self._versions,
