@@ -184,7 +184,8 @@ class Render:
     manifest); ``image`` is then the null device, and every metric is unscored for that reason.
     ``prompt_problem`` says why the caption could not be read; ``prompt`` has then no text.
     ``step`` counts optimizer steps; ``strength`` is the LoRA strength asked for, before a prompt's
-    own override; both None where nothing tells.
+    own override; both None where nothing tells. ``made_with`` names what rendered it: loraeval,
+    torch, diffusers, device, attention processor; empty for images that were found.
     """
 
     image: Path
@@ -202,6 +203,7 @@ class Render:
     prompt_problem: str | None = None
     step: int | None = None
     strength: float | None = None
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

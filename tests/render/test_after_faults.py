@@ -234,7 +234,7 @@ def test_row_and_file_of_a_render_say_what_made_it(
     wanted = {"loraeval": loraeval.__version__, "torch": torch.__version__,
               "diffusers": diffusers.__version__, "device": "cpu",
               "processor": "AttnProcessor2_0"}  # fmt: skip
-    assert {name: in_file[name] for name in wanted} == wanted
+    assert {name: in_file[name] for name in wanted} == made.made_with == wanted
 
 
 @pytest.mark.slow

@@ -153,3 +153,12 @@ def test_a_file_that_breaks_the_loader_is_one_error_of_ours(
         pytest.raises(LoraevalError, match="base model"),
     ):
         list(renderer.render([None], prompts[:1], [1]))
+
+
+def test_a_lora_whose_up_matrices_are_all_zero_is_said_to_change_nothing(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    file = write_lora(tmp_path / "idle.safetensors", lora_layers("sd15"), strength=0.0)
+    with Renderer(recipe, Store(tmp_path / "s"), devices="cpu") as renderer:
+        renderer.describe([file])
+        assert any("it changes nothing" in line for line in renderer.notes)

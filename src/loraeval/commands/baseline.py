@@ -94,7 +94,7 @@ def _freeze(args: argparse.Namespace) -> int:
         "reference_file": _existing(args.reference)
         or made.get("reference_file")
         or (old.reference_file if old else None),
-        "provenance": _provenance(args),
+        "provenance": _provenance(args, rows),
     }
     repeat = read_scores(args.repeat) if args.repeat else None
     new = freeze(args.name, rows, profile=profile, select=args.select, repeat=repeat, **facts)
@@ -176,8 +176,12 @@ def _facts(baseline: Baseline) -> dict[str, Any]:
     }
 
 
-def _provenance(args: argparse.Namespace) -> dict[str, str]:
+def _provenance(args: argparse.Namespace, rows: Sequence[ScoreRow]) -> dict[str, str]:
+    from loraeval.evaluation.made_with import KEY, made_with
+
     facts = {"scores": args.scores.name}
+    if (made := made_with(rows)) is not None:
+        facts[KEY] = made
     if args.source:
         facts["source"] = args.source
     if args.renders:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from loraeval.errors import BaselineError, ScoresError, UsageError
+from loraeval.evaluation.made_with import another_way
 from loraeval.records import Checkpoint, Prompt, PromptSet, Recipe, Render, ScoreRow, Verdict
 
 if TYPE_CHECKING:
@@ -173,8 +174,11 @@ def _gate_rendered(
                 renders.append(render)
                 rows.append(row)
                 gate.add(row)
+    verdict = gate.final(checkpoint=replace(gated, file=name))
+    if (line := another_way(rows, setup.baseline.provenance)) is not None:
+        verdict = replace(verdict, reason=f"{verdict.reason}; {line}")
     return GateRun(
-        gate.final(checkpoint=replace(gated, file=name)),
+        verdict,
         tuple(rows),
         tuple(renders),
         gate.order(),

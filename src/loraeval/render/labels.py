@@ -15,6 +15,7 @@ from loraeval.render.known_files import look
 from loraeval.render.plan import BASE_MODEL, CheckpointRef
 from loraeval.render.store import Store
 
+_IDLE = "it changes nothing: every up matrix that was read is zero; was it saved whole?"
 _Label = tuple[str, int | None, int | None]
 """Run, epoch and step."""
 
@@ -55,7 +56,9 @@ class Labels:
             found = replace(found, family=self.family)
         anatomies.check_loadable(found, self.family)
         if self.told is not None:
-            self.notes[path.name] = self.told(read_header(path))
+            idle = [part.trained is False for part in found.components]
+            inert = (f"{path.name}: {_IDLE}",) if idle and all(idle) else ()
+            self.notes[path.name] = (*inert, *self.told(read_header(path)))
         if whole not in self._folders.get(whole.parent, {}):  # unseen, or saved since
             self._folders[whole.parent] = _folder_labels(whole.parent)
         run, epoch, step = self._folders[whole.parent].get(whole) or _own_label(path)

@@ -309,4 +309,5 @@ class Renderer:
             base_image=base if base is not None and base.is_file() else None,
             step=ref.step,
             strength=self.recipe.lora_scale if ref.name else None,
+            made_with=self.store.made_with(job.key),
         )

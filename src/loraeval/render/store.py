@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER = Path(".loraeval") / "store"
 """Where renders go when nobody says otherwise, below the working directory."""
 
+MADE_WITH = ("loraeval", "torch", "diffusers", "device", "processor")
+"""What a row of scores says of how its image was made."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS renders (
     key TEXT PRIMARY KEY, recipe TEXT NOT NULL, checkpoint TEXT NOT NULL, run TEXT, epoch INTEGER,
@@ -140,6 +143,15 @@ class Store:
             ) from error
         self._insert(StoreRow(**{**asdict(row), **facts_of(data)}), job.recipe)
         return path
+
+    def made_with(self, key: str) -> dict[str, str]:
+        """Return the versions, device and processor that made the render ``key``, as its row tells;
+        empty where there is no row.
+        """
+        with self._connection() as connection:
+            row = connection.execute("SELECT details FROM renders WHERE key = ?", (key,)).fetchone()
+        told = {} if row is None else json.loads(row[0])
+        return {name: str(told[name]) for name in MADE_WITH if name in told}
 
     def forget(self, keys: Iterable[str]) -> None:
         """Remove renders and their rows; what is not there is passed over."""

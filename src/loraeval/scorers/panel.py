@@ -139,6 +139,8 @@ class Panel:
             details["pixels"] = pixel_facts(picture.rgb)
             if base is not None:
                 details["lora"] = effect_of_lora(picture.rgb, base.rgb)
+        if render.made_with:
+            details["render"] = dict(render.made_with)
         for scorer, found in results:
             scores.update({score.metric: score.value for score in found})
             details[scorer.name] = _details(found)
