@@ -75,7 +75,7 @@ def whole_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-            beside.replace(path)
+            _put(beside, path)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
@@ -101,7 +101,7 @@ def show_file(source: Path, place: Path) -> None:
                 shutil.copyfileobj(file, copy)
             return
         try:
-            beside.replace(place)
+            _put(beside, place)
         finally:
             beside.unlink(missing_ok=True)  # a rename onto itself does nothing
 
@@ -161,6 +161,19 @@ def _new_file(folder: Path) -> tuple[BinaryIO, Path]:
         os.close(handle)
         path.unlink(missing_ok=True)
     raise OSError(f"cannot lock a new file in {folder}")
+
+
+def _put(beside: Path, path: Path) -> None:
+    """Give a finished file its name, in the place of one that has it.
+
+    A disk that renames onto no existing file (some network disks) loses the old one first: for a
+    moment there is none, and a reader meets no file instead of a torn one.
+    """
+    try:
+        beside.replace(path)
+    except FileExistsError:
+        path.unlink(missing_ok=True)
+        beside.replace(path)
 
 
 def _unfinished_name() -> str:
