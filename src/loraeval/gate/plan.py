@@ -41,6 +41,24 @@ def plan_of(baseline: Baseline, metric: str, order: Order, options: GateOptions)
     )
 
 
+def looked_at(baseline: Baseline, order: Order, options: GateOptions) -> frozenset[int]:
+    """Return the numbers of images after which the gate looks: each of the first ones, where a
+    collapse shows, and then those at which some metric's test looks.
+    """
+    found = {*range(1, FIRST_LOOK + 1), len(order)}
+    for metric in baseline.profile.gated:
+        if metric == "health":
+            continue
+        known = {(r.prompt_id, r.seed) for r in baseline.rows if score_of(r, metric) is not None}
+        looks = set(plan_of(baseline, metric, order, options).looks)
+        count = 0
+        for place, pair in enumerate(order, 1):
+            count += pair in known
+            if pair in known and count in looks:
+                found.add(place)
+    return frozenset(found)
+
+
 def check_plan(baseline: Baseline, order: Order, options: GateOptions) -> None:
     """Raise where the plan ``order`` can never pass, saying all that it lacks.
 

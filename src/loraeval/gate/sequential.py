@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from loraeval.baselines import Baseline, is_fault
-from loraeval.baselines.shares import SHARES
+from loraeval.baselines.shares import SHARES, score_of
 from loraeval.errors import ScoresError
 from loraeval.gate.by_prompt import prompt_advice
 from loraeval.gate.comparable import check_comparable
@@ -23,7 +23,7 @@ from loraeval.gate.parts import (
     missing_reason,
     scorers_tested,
 )
-from loraeval.gate.plan import check_plan, plan_of
+from loraeval.gate.plan import check_plan, looked_at, plan_of
 from loraeval.gate.sentences import stopped_early, verdict_reason
 from loraeval.gate.shares import compare_share
 from loraeval.gate.weaknesses import finished
@@ -47,11 +47,13 @@ class SequentialGate:
     _order: tuple[tuple[str, int], ...] = ()
     _index: BaselineIndex = field(init=False)
     _stopped: Verdict | None = None
+    _due: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         self._index = BaselineIndex(self.baseline)
         self._order = rendering_order(self.baseline, self.options)
         check_plan(self.baseline, self._order, self.options)
+        self._due = looked_at(self.baseline, self._order, self.options)
 
     def order(self) -> tuple[tuple[str, int], ...]:
         """Return (prompt id, seed) in the order to render: every prompt once before any twice."""
@@ -78,7 +80,9 @@ class SequentialGate:
             )
         check_comparable(self.baseline, [row])
         self._rows.append(row)
-        if self._stopped is None or is_fault(row):
+        unmeasured = any(score_of(row, m) is None for m in self.baseline.profile.gated)
+        due = len(self._rows) in self._due or unmeasured
+        if is_fault(row) or (self._stopped is None and due):
             self._stopped = self._look()
 
     def verdict(self) -> Verdict | None:
