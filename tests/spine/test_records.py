@@ -58,7 +58,8 @@ def test_recipe_digest_covers_every_field_but_seeds_and_name() -> None:
         "guidance_scale": 7.0, "scheduler": "DDIMScheduler", "scheduler_options": {"eta": 1},
         "dtype": "float32", "vae_dtype": "float32", "attention": "sliced", "lora_scale": 0.5,
         "clip_skip": 2, "max_prompt_chunks": 1, "negative_prompt": "blurry",
-        "base_model_hash": "00",
+        "base_model_hash": "00", "guidance_rescale": 0.7, "prompt_layout": "ui", "vae": "v",
+        "vae_hash": "01",
     }  # fmt: skip
     digests = {replace(recipe, **{key: value}).digest for key, value in changed.items()}
     assert len(digests | {recipe.digest}) == len(changed) + 1
@@ -68,6 +69,8 @@ def test_recipe_digest_covers_every_field_but_seeds_and_name() -> None:
 def test_recipe_digest_follows_the_base_models_hash_not_its_path() -> None:
     first = Recipe("/one/place", base_model_hash="ab")
     assert replace(first, base_model="/another/place").digest == first.digest
+    other = replace(first, vae="/one/vae", vae_hash="cd")
+    assert replace(other, vae="/another/vae").digest == other.digest != first.digest
 
 
 def test_canonical_json_refuses_nan() -> None:
