@@ -49,14 +49,17 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     scripts = SdScripts(options.sd_scripts) if options.sd_scripts else None
-    rows = list(_rows(scripts))
     names = ["diffusers", "transformers", "peft", "lycoris_lora", "open_clip_torch", "torch"]
     have = [f"{name} {version(name)}" for name in names if find_spec(_module(name))]
     if scripts is not None:
         have.insert(0, f"sd-scripts {scripts.commit}")
-    text = HEAD.format(versions=f"{', '.join(have)}, {platform.machine()}") + "\n".join(rows) + "\n"
-    PAGE.write_text(text, encoding="utf-8")
-    print(text)
+    head = HEAD.format(versions=f"{', '.join(have)}, {platform.machine()}")
+    rows: list[str] = []
+    for row in _rows(scripts):
+        rows.append(row)
+        # Row by row: an image case takes minutes on a small machine.
+        PAGE.write_text(head + "\n".join(rows) + "\n", encoding="utf-8")
+    print(PAGE.read_text(encoding="utf-8"))
 
 
 def _module(package: str) -> str:
