@@ -28,9 +28,9 @@ def test_the_applied_difference_is_right_to_a_hundredth(
     swapper.apply(lora)
     plain = swapper.rounding_error(lora, 1.0)
     taken = whole = 0.0
-    for place, module in swapper.place(lora).items():
+    for place, spot in swapper.place(lora).items():
         layer = unet.get_submodule(place[1])
-        down, up = (lora.tensors[module.keys[role]].double() for role in ("down", "up"))
+        down, up = (lora.tensors[spot.module.keys[role]].double() for role in ("down", "up"))
         wanted = (up.flatten(1) @ down.flatten(1)).view(layer.weight.shape) / 2  # alpha over rank
         found = layer.weight.detach().double() - before[f"{place[1]}.weight"].double()
         if hasattr(layer, "loraeval_rest"):
