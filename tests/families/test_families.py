@@ -126,3 +126,11 @@ def test_what_shares_a_pipeline_class_is_told_by_its_denoiser(
     found = families.of_pipeline("StableDiffusionPipeline", config)
     assert found is not None
     assert found.name == name
+
+
+def test_the_table_of_the_docs_is_what_the_command_prints(repo: Path) -> None:
+    from loraeval.families.__main__ import table
+
+    page = (repo / "docs/base-models.md").read_text(encoding="utf-8")
+    shown = page.partition("<!-- table -->\n")[2].partition("<!-- end of table -->")[0]
+    assert shown == table(), "write it anew with: python -m loraeval.families"

@@ -73,7 +73,7 @@ def plain(base: Path, name: str, prompt: str, seed: int, lora: Path | None = Non
         prompt=prompt, width=32, height=32, num_inference_steps=3, output_type="np",
         generator=torch.Generator().manual_seed(seed),
         max_sequence_length=rendering.prompt_tokens,
-        **{rendering.scale_name: rendering.guidance}, **given,
+        **{rendering.scale_name: rendering.guidance}, **given, **rendering.call,
     ).images[0]  # fmt: skip
     return (image * 255).round().astype(int)
 

@@ -236,9 +236,31 @@ def flux2() -> Any:
     )  # fmt: skip
 
 
+def sana() -> Any:
+    transformer = diffusers.SanaTransformer2DModel(
+        patch_size=1, in_channels=4, out_channels=4, num_layers=2, num_attention_heads=2,
+        attention_head_dim=4, num_cross_attention_heads=2, cross_attention_head_dim=4,
+        cross_attention_dim=8, caption_channels=32, sample_size=32,
+    )  # fmt: skip
+    made = diffusers.AutoencoderDC(
+        in_channels=3, latent_channels=4, attention_head_dim=2,
+        encoder_block_types=("ResBlock",) * 2, decoder_block_types=("ResBlock",) * 2,
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8), encoder_qkv_multiscales=((), ()),
+        decoder_qkv_multiscales=((), ()), encoder_layers_per_block=(1, 1),
+        decoder_layers_per_block=(1, 1), downsample_block_type="conv",
+        upsample_block_type="interpolate", decoder_norm_types="rms_norm",
+        decoder_act_fns="silu", scaling_factor=0.41407,
+    )  # fmt: skip
+    return diffusers.SanaPipeline(
+        tokenizer=tokenizer(), text_encoder=gemma(), vae=made, transformer=transformer,
+        scheduler=flow(shift=7.0),
+    )  # fmt: skip
+
+
 BUILDERS = {
     "flux": flux, "chroma": chroma, "flux2": flux2, "sd3": sd3, "qwen-image": qwen_image,
-    "z-image": z_image, "lumina2": lumina2, "krea2": krea2,
+    "z-image": z_image, "lumina2": lumina2, "krea2": krea2, "sana": sana,
 }  # fmt: skip
 """A builder a family."""
 

@@ -49,6 +49,7 @@ SHARED = (
          (3072, 12288, 15360), sure=False),
     Sign(r"^(?:single_)?transformer_blocks_\d+_(?:attn_(?:to|add)_|ff|proj_mlp|proj_out)",
          (3072, 12288, 15360), sure=False),
+    Sign(r"(?:double|single)_blocks_\d+_|^single_transformer_blocks_", sure=False),
 )  # fmt: skip
 """Layers that FLUX.1 and what was cut down from it have alike."""
 
@@ -57,10 +58,9 @@ FAMILY = Family(
     versions=("flux", "flux1", "flux-1"),
     signs=(
         Sign(r"double_blocks_\d+_(?:img|txt)_mod_lin$|single_blocks_\d+_modulation_lin$"),
-        Sign(r"^guidance_in_|^vector_in_|time_text_embed_(?:guidance|text)_embedder"),
+        Sign(r"^guidance_in_|^vector_in_|time_text_embed_guidance_embedder"),
         Sign(r"^(?:single_)?transformer_blocks_\d+_norm(?:1|1_context)?_linear$", (3072,)),
         *SHARED,
-        Sign(r"(?:double|single)_blocks_\d+_|^single_transformer_blocks_", sure=False),
         Sign(r"encoder_block_\d+_layer_", (4096,), sure=False, component="te2"),
         Sign(r"(?:self_attn|mlp)_", (768,), sure=False, component="te1"),
     ),

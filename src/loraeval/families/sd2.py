@@ -40,7 +40,8 @@ FAMILY = Family(
                             "sample_size": 96, "use_linear_projection": True},
             "vae": VAE | {"sample_size": 768, "scaling_factor": 0.18215, "force_upcast": False},
             "text_encoder": CLIP_H,
-            "scheduler": SCHEDULER | {"prediction_type": "v_prediction"},
+            "scheduler": SCHEDULER
+            | {"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"},
         },
         tiny={"unet": TINY_UNET | {"attention_head_dim": [4, 8, 8], "cross_attention_dim": 1024},
               "vae": TINY_VAE, "text_encoder": TINY_TEXT | {"hidden_size": 1024}},
