@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fuzz_trainers
 from fuzz_panel import panel_seeds, text_in_image, text_seeds
 from fuzz_panel import score as score_by_panel
 from fuzz_shown import (
@@ -275,5 +276,6 @@ TARGETS: list[Target] = [
     Target("shown-metadata", "text.txt", lambda: HOSTILE, metadata, HOSTILE_WORDS),
     Target("shown-scores", "text.txt", lambda: HOSTILE, scores, HOSTILE_WORDS),
     Target("shown-page", "text.txt", lambda: HOSTILE, page, HOSTILE_WORDS),
+    *(Target(*row) for row in fuzz_trainers.rows(late, _safetensors, JSON_WORDS, TOML_WORDS)),
 ]  # fmt: skip
 """Every reader of input from outside, in the order of the layers."""

@@ -323,3 +323,13 @@ def test_a_variable_grows_no_further_than_a_word() -> None:
     value = variables.get("A")
     assert value is not None
     assert len(value[0].text) <= 10_000
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\x00b", "/", "..", "d/" * 300, "."])
+def test_a_configuration_of_an_impossible_name_is_missing(tmp_path: Path, name: str) -> None:
+    cell = json.dumps(f"import subprocess\nsubprocess.run(['python', 'train_network.py', "
+                      f"'--seed=1', '--config_file', {name!r}])")  # fmt: skip
+    text = f'{{"cells": [{{"cell_type": "code", "source": {cell}}}]}}'
+    facts = read(tmp_path, "a.ipynb", text)
+    assert len(facts.missing) == 1
+    assert not facts.complete

@@ -34,7 +34,7 @@ _NO_LAUNCH = {
 }  # fmt: skip
 _LOG = re.compile(r"^(?:\d{4}-\d\d-\d\d[ T])?(?:\d\d:\d\d:\d\d\S*)?\s*(?:INFO|DEBUG)?\s*")
 _EXECUTING = re.compile(r"Executing command:\s*|Running command:\s*", re.IGNORECASE)
-_PLACE = re.compile(r"\s+\w+\.py:\d+[ \t]*$")
+_PLACE = re.compile(r"(?<=\s)\w{1,60}\.py:\d{1,6}[ \t]{0,200}$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 from loraeval.checkpoints.script_facts import (
     ScriptFacts,
     assign,
+    beside,
     leave_open,
     parse_toml,
     read_text,
@@ -176,9 +177,9 @@ def _tree_of(facts: ScriptFacts, given: str, written: Mapping[str, str]) -> dict
     for place, text in written.items():
         if place.replace("\\", "/").rpartition("/")[2] in (name, f"{name}.toml"):
             return parse_toml(facts.path, text)
-    for beside in (facts.path.parent / name, facts.path.parent / f"{name}.toml"):
-        if name and beside.suffix == ".toml" and beside.is_file():
-            return parse_toml(beside, read_text(beside))
+    found = beside(facts.path, given, ".toml")
+    if found is not None:
+        return parse_toml(found, read_text(found))
     return None
 
 

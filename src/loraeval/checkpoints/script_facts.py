@@ -85,6 +85,19 @@ def read_text(path: Path, most: int = MAX_SCRIPT_BYTES) -> str:
         raise CheckpointError(f"{clean(path)}: cannot read the script ({reason})") from error
 
 
+def beside(path: Path, given: str, *endings: str) -> Path | None:
+    """Return the file that ``given``, a path of another machine perhaps, names in the folder of
+    ``path``, with one of ``endings`` where it lacks it; None where there is none.
+    """
+    name = given.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    if not name or len(name) > 200 or not name.isprintable():
+        return None
+    for found in (path.parent / name, *(path.parent / f"{name}{ending}" for ending in endings)):
+        if found.is_file() and (not endings or found.suffix in endings):
+            return found
+    return None
+
+
 def parse_json(path: Path, text: str) -> dict[str, Any]:
     """Return a JSON object; ``CheckpointError`` where it is none."""
     try:

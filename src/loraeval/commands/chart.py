@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from loraeval.errors import ScoresError, UsageError
     from loraeval.evaluation.reporting import baseline_view, selection_of
     from loraeval.report.charts import epoch_chart, save_chart
+    from loraeval.report.series import on_axis
     from loraeval.scores_file import read_scores
 
     check_out(args.out, folder=True)
@@ -54,11 +55,12 @@ def run(args: argparse.Namespace) -> int:
     drawn = 0
     for name in runs if args.run is None else [args.run]:
         own = [row for row in rows if row.run == name]
-        if all(row.epoch is None for row in own):
+        axis = on_axis(own)[1]
+        if all(row.epoch is None and row.step is None for row in own):
             continue
         selection = selection_of(own, baseline)
         chart = epoch_chart(
-            own, baseline=view, selection=selection, metrics=metrics, title=f"{name} by epoch"
+            own, baseline=view, selection=selection, metrics=metrics, title=f"{name} by {axis}"
         )
         png, svg = save_chart(chart, args.out, f"{stems[name]}_epochs")
         drawn += 1
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{png}\n{svg}")
     if not drawn:
         raise ScoresError(
-            f"{args.scores}: expected rows with an epoch to draw, found none; "
+            f"{args.scores}: expected rows with an epoch or a step to draw, found none; "
             "give the images' epochs in the renders manifest"
         )
     return 0

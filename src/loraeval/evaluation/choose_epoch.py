@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,17 +33,22 @@ class SeriesRun:
 
 
 def epochs_of(paths: Mapping[str, Path]) -> dict[int, Path]:
-    """Return the files of one run by epoch; raise ``CheckpointError`` for files of several runs."""
+    """Return the files of one run by epoch, or by step where it was saved by steps; raise
+    ``CheckpointError`` for files of several runs.
+    """
     from loraeval.checkpoints.series import find_series
 
     series = find_series(list(paths.values()))
     if len(series) != 1:
         names = ", ".join(item.name for item in series)
         raise CheckpointError(f"expected the epochs of one run to choose from, found {names}")
-    found = {c.epoch: c.path for c in series[0].checkpoints if c.epoch is not None}
+    by_step = series[0].axis == "step"
+    numbers = [(c.step if by_step else c.epoch, c.path) for c in series[0].checkpoints]
+    found = {number: path for number, path in numbers if number is not None}
     if len(found) < 2 or len(found) < len(series[0].checkpoints):
         raise CheckpointError(
-            f"expected at least two epochs with distinct numbers, found {sorted(found)}"
+            f"expected at least two {series[0].axis or 'epoch'}s with distinct numbers, found "
+            f"{sorted(found)}"
         )
     return found
 
@@ -57,6 +62,7 @@ def choose_epoch(epochs: Mapping[int, Path], setup: GateSetup) -> SeriesRun:
     from loraeval.gate import SuccessiveElimination
     from loraeval.gate.epochs import quality_scale
     from loraeval.gate.order import rendering_order
+    from loraeval.report.series import axis_words
 
     renderer, prompts = setup.renderer, setup.prompts
     if renderer is None or prompts is None:
@@ -72,23 +78,26 @@ def choose_epoch(epochs: Mapping[int, Path], setup: GateSetup) -> SeriesRun:
     )
     pairs = iter(jobs_of(order, prompts, setup.baseline.name))
     images: dict[tuple[int | None, str, int | None], Render] = {}
+    axis = "epoch"
     while not race.done and (block := list(islice(pairs, setup.chunk))):
         scored: dict[tuple[int, str, int], ScoreRow] = {}
         for epoch in race.surviving:
             made: list[Render] = list(renderer.render_jobs(epochs[epoch], block))
             for render, row in zip(made, setup.panel.score(made), strict=True):
-                scored[epoch, row.prompt_id, render.seed or 0] = row
+                axis = "epoch" if row.epoch is not None else "step"
+                scored[epoch, row.prompt_id, render.seed or 0] = replace(row, epoch=epoch)
                 images[epoch, row.prompt_id, row.seed] = render
         for _ in block:
             wanted = race.next_round()
             if not wanted:
                 break
             race.add_round([scored[key] for key in wanted])
-    rows = tuple(race.rows)
+    numbered = tuple(race.rows)
+    selection = race.selection()
     return SeriesRun(
-        race.selection(),
+        replace(selection, reason=axis_words(selection.reason, axis)),
         dict(race.dropped),
         race.saved,
-        rows,
-        tuple(images[row.epoch, row.prompt_id, row.seed] for row in rows),
+        tuple(row if axis == "epoch" else replace(row, epoch=None) for row in numbered),
+        tuple(images[row.epoch, row.prompt_id, row.seed] for row in numbered),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +96,10 @@ def images_of(baseline: Baseline) -> Path | None:
 
 
 def selection_of(rows: Sequence[ScoreRow], baseline: Baseline | None) -> EpochSelection | None:
-    """Return which epoch to keep, None where the rows hold fewer than two epochs of one run."""
+    """Return which epoch or step to keep, None where the rows hold fewer than two of one run."""
+    from loraeval.report.series import axis_words, on_axis
+
+    rows, axis = on_axis(rows)
     epochs = {(row.run, row.epoch) for row in rows if row.epoch is not None}
     if len(epochs) < 2 or len({run for run, _ in epochs}) > 1:
         return None
@@ -104,7 +108,11 @@ def selection_of(rows: Sequence[ScoreRow], baseline: Baseline | None) -> EpochSe
     from loraeval.gate.epochs import select_epoch
 
     gated = baseline.profile.gated if baseline is not None else None
-    return select_epoch(rows, gated)
+    found = select_epoch(rows, gated)
+    return replace(
+        found, reason=axis_words(found.reason, axis),
+        trend_reason=axis_words(found.trend_reason, axis),
+    )  # fmt: skip
 
 
 def compared_parameters(

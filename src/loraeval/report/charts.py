@@ -150,7 +150,7 @@ def _panel(
     epochs = [point.epoch for point in points]
     x = alt.X(
         "epoch:Q",
-        title="epoch",
+        title=points[0].axis,
         scale=alt.Scale(domain=[min(epochs) - 0.5, max(epochs) + 0.5], nice=False, zero=False),
         axis=alt.Axis(values=_ticks(epochs), format="d", grid=False),
     )
@@ -164,7 +164,7 @@ def _panel(
     chosen = None if selection is None else selection.epoch
     data = _values(alt, [_record(point, level, band, point.epoch == chosen) for point in points])
     tooltip = [
-        alt.Tooltip("epoch:Q", title="epoch", format="d"),
+        alt.Tooltip("epoch:Q", title=points[0].axis, format="d"),
         alt.Tooltip("mean:Q", title=metric, format=".3f"),
         alt.Tooltip("interval:N", title="95 % interval"),
         alt.Tooltip("n:Q", title="prompts", format="d"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from loraeval.outcome import ORDER, worst
 from loraeval.records import Comparison, Outcome, Verdict
 from loraeval.report.data import RunReport
+from loraeval.report.series import axis_words, on_axis
 
 WORDS: dict[Outcome, str] = {
     "pass": "pass",
@@ -66,15 +67,18 @@ def headline(data: RunReport) -> Headline:
                 f"{data.selection.reason} {counted}",
             )
         lead = _LEAD[chosen.outcome].format(epoch=data.selection.epoch, baseline=chosen.baseline)
+        lead = axis_words(lead, on_axis(data.rows)[1])
         return Headline(chosen.outcome, f"{lead} {data.selection.reason} {counted}")
     return Headline(worst(verdict.outcome for verdict in data.verdicts), counted)
 
 
 def verdict_of_epoch(data: RunReport, epoch: int) -> Verdict | None:
     """Return the verdict of the checkpoint that the rows give ``epoch``; None where none is."""
-    runs = {row.run for row in data.rows if row.epoch == epoch}
+    rows, axis = on_axis(data.rows)
+    runs = {row.run for row in rows if row.epoch == epoch}
     for verdict in data.verdicts:
-        if verdict.checkpoint.epoch == epoch and verdict.checkpoint.run in runs:
+        saved = verdict.checkpoint.step if axis == "step" else verdict.checkpoint.epoch
+        if saved == epoch and verdict.checkpoint.run in runs:
             return verdict
     return None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loraeval.records import ScoreRow
 
@@ -25,23 +26,52 @@ class EpochPoint:
     n: int
     images: int
     unscored: int
+    axis: str = "epoch"
+
+
+def on_axis(rows: Sequence[ScoreRow]) -> tuple[list[ScoreRow], str]:
+    """Return rows whose ``epoch`` counts what tells the checkpoints apart, and its name.
+
+    Runs that were saved by steps have no epoch: there it is the step, and the name is ``step``.
+    Rows of runs by epochs come back as they are.
+    """
+    if any(row.epoch is not None for row in rows) or all(row.step is None for row in rows):
+        return list(rows), "epoch"
+    return [replace(row, epoch=row.step) for row in rows], "step"
+
+
+def axis_words(text: str, axis: str) -> str:
+    """Return a sentence on epochs for the axis that the rows have.
+
+    >>> axis_words("Keep epoch 500; epochs 1000 may be as good.", "step")
+    'Keep step 500; steps 1000 may be as good.'
+    """
+    if axis == "epoch":
+        return text
+    return re.sub(r"\b([Ee])poch(s?)\b", lambda m: ("Step" if m[1] == "E" else "step") + m[2], text)
 
 
 def in_epoch_order(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
     """Return ``rows`` run by run as they first appear, each run's epochs rising, else unchanged."""
     runs = {run: place for place, run in enumerate(dict.fromkeys(row.run for row in rows))}
-    return sorted(rows, key=lambda row: (runs[row.run], -1 if row.epoch is None else row.epoch))
+
+    def place(row: ScoreRow) -> tuple[int, int, int]:
+        epoch, step = (-1 if n is None else n for n in (row.epoch, row.step))
+        return runs[row.run], epoch, step
+
+    return sorted(rows, key=place)
 
 
 def epoch_points(rows: Sequence[ScoreRow], metrics: Sequence[str]) -> list[EpochPoint]:
     """Return one point a metric and epoch, in the order of ``metrics``, epochs rising.
 
     The intervals are those of ``loraeval.gate.epochs.metric_intervals``: prompts are the
-    independent samples, seeds of one prompt are not. Rows without an epoch are left out; an epoch
-    at which no image was scored has no point.
+    independent samples, seeds of one prompt are not. Rows without an epoch are left out, unless
+    all are by steps (``on_axis``); an epoch at which no image was scored has no point.
     """
     from loraeval.gate.epochs import metric_intervals
 
+    rows, axis = on_axis(rows)
     by_epoch: defaultdict[int, list[ScoreRow]] = defaultdict(list)
     for row in rows:
         if row.epoch is not None:
@@ -65,6 +95,7 @@ def epoch_points(rows: Sequence[ScoreRow], metrics: Sequence[str]) -> list[Epoch
                     n=prompts,
                     images=len(scored),
                     unscored=len(by_epoch[epoch]) - len(scored),
+                    axis=axis,
                 )
             )
     return points

@@ -18,11 +18,16 @@ def summary_table(rows: Sequence[ScoreRow], metrics: Sequence[str] | None = None
         metrics = list(dict.fromkeys(m for row in rows for m in row.scores if "." not in m))
     groups: dict[tuple[str, str], list[ScoreRow]] = defaultdict(list)
     for row in rows:
-        groups[row.run, "" if row.epoch is None else str(row.epoch)].append(row)
-    table = [["run", "epoch", "n", *metrics]]
-    for (run, epoch), members in sorted(groups.items(), key=_by_epoch):
+        by_step = row.epoch is None and row.step is not None
+        place = f"step {row.step}" if by_step else "" if row.epoch is None else str(row.epoch)
+        groups[row.run, place].append(row)
+    steps = [place.startswith("step ") for _, place in groups]
+    head = "step" if all(steps) else "epoch"
+    table = [["run", head, "n", *metrics]]
+    for (run, place), members in sorted(groups.items(), key=_by_epoch):
         cells = [_cell([m.scores.get(metric) for m in members]) for metric in metrics]
-        table.append([run, epoch, str(len(members)), *cells])
+        shown = place.removeprefix("step ") if head == "step" else place
+        table.append([run, shown, str(len(members)), *cells])
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     return "\n".join(
         "  ".join(
@@ -35,7 +40,7 @@ def summary_table(rows: Sequence[ScoreRow], metrics: Sequence[str] | None = None
 
 def _by_epoch(item: tuple[tuple[str, str], list[ScoreRow]]) -> tuple[str, int]:
     (run, epoch), _ = item
-    return run, int(epoch) if epoch else -1
+    return run, int(epoch.removeprefix("step ")) if epoch else -1
 
 
 def _cell(values: Sequence[float | None]) -> str:

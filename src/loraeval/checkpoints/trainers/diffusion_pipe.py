@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from loraeval.checkpoints.script_facts import ScriptFacts, give, parse_toml, read_text
+from loraeval.checkpoints.script_facts import ScriptFacts, beside, give, parse_toml, read_text
 from loraeval.checkpoints.trainers.names import Name, arguments, take
 from loraeval.outside.text import clean
 
@@ -89,9 +89,9 @@ def facts(path: Path, tree: Mapping[str, Any]) -> ScriptFacts:
     if not isinstance(tree.get("adapter"), dict):
         found.warnings.append("no [adapter]: the whole model is trained, no LoRA")
     name = str(tree.get("dataset", ""))
-    beside = path.parent / name.replace("\\", "/").rpartition("/")[2]
-    if name and beside.suffix == ".toml" and beside.is_file():
-        take(found, parse_toml(beside, read_text(beside)), DATASET_NAMES)
+    file = beside(path, name, ".toml")
+    if file is not None:
+        take(found, parse_toml(file, read_text(file)), DATASET_NAMES)
     elif name:
         found.missing.append(name)
         found.warnings.append(f"the data set's {clean(name)} is not beside it")

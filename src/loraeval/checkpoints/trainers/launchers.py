@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from loraeval.checkpoints.script_facts import ScriptFacts
+from loraeval.checkpoints.script_facts import ScriptFacts, beside
 from loraeval.checkpoints.shell.words import Script, Word
 from loraeval.checkpoints.trainers import peft, simpletuner
 from loraeval.checkpoints.trainers.names import take
@@ -60,9 +60,9 @@ def _configured(word: Word, rest: list[Word]) -> tuple[str, str]:
 def _beside(path: Path, program: str, given: str) -> ScriptFacts:
     from loraeval.checkpoints.scripts import read_script
 
-    beside = path.parent / given.replace("\\", "/").rpartition("/")[2]
-    if beside.is_file():
-        return read_script(beside)
+    file = beside(path, given)
+    if file is not None and file.resolve() != path.resolve():
+        return read_script(file)
     raise CheckpointError(
         f"{clean(path)}: this launches {program} with {clean(given)}, which is not beside it; "
         "give that file"

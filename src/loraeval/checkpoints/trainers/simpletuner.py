@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from loraeval.checkpoints.script_facts import ScriptFacts, parse_json, read_text
+from loraeval.checkpoints.script_facts import ScriptFacts, beside, parse_json, read_text
 from loraeval.checkpoints.shell.posix import posix_script
 from loraeval.checkpoints.shell.words import Variables
 from loraeval.checkpoints.trainers.names import Name, arguments, take
@@ -123,12 +123,12 @@ def _resolution(found: ScriptFacts, plain: Mapping[str, Any]) -> None:
 
 def _lycoris(found: ScriptFacts, name: str) -> None:
     """Follow the LyCORIS settings that lie beside the configuration."""
-    beside = found.path.parent / name.replace("\\", "/").rpartition("/")[2]
-    if not name or not beside.is_file():
+    file = beside(found.path, name)
+    if file is None:
         found.missing.append(name or "the LyCORIS settings")
         found.warnings.append(f"the LyCORIS settings {clean(name)} are not beside it")
         return
-    tree = parse_json(beside, read_text(beside))
+    tree = parse_json(file, read_text(file))
     take(found, tree, (
         Name("algo", "adapter"), Name("linear_dim", "network_dim"),
         Name("linear_alpha", "network_alpha"), Name("factor", "lokr_factor"),
