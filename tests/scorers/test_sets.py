@@ -44,16 +44,16 @@ def reference(count: int = 30) -> ReferenceSet:
 
 
 def test_mmd_of_two_points_a_side_by_hand():
-    # x: e1 twice, y: e2 twice. k(x,x)=1, k(y,y)=1, |x-y|²=2, k(x,y)=exp(-2/(2·4))=exp(-1/4).
+    # x: e1 twice, y: e2 twice. k(x,x)=1, k(y,y)=1, |x-y|²=2, k(x,y)=exp(-2/2)=exp(-1).
     first, second = unit([[1, 0], [1, 0]]), unit([[0, 1], [0, 1]])
-    assert mmd_squared(first, second) == pytest.approx(2 - 2 * math.exp(-1 / 4))
+    assert mmd_squared(first, second) == pytest.approx(2 - 2 * math.exp(-1))
 
 
 def test_mmd_agrees_with_plain_loops():
     first, second = cloud(1, 7), cloud(2, 5, 0.5)
 
     def kernel(a, b):
-        return math.exp(-sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / 8)
+        return math.exp(-sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / 2)
 
     m, n = len(first), len(second)
     xx = sum(kernel(first[i], first[j]) for i in range(m) for j in range(m) if i != j)

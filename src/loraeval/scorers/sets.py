@@ -18,11 +18,10 @@ from loraeval.scorers.reference import ReferenceSet
 VERSION = "3"
 """3: the offline encoder does not see what people do not; a wider kernel; copies by outlines."""
 
-MMD_BANDWIDTH = 2.0
+MMD_BANDWIDTH = 1.0
 """σ of the Gaussian kernel on unit vectors, whose distances run from 0 to 2. Chosen by
-``python benchmarks/set_distances.py FOLDER``: at 0.5 most pictures are equally far, and one prompt
-in the right style lay as far as photographs. From 1 on photographs are last, and the order is that
-of KID and of CMMD's formula on the same features."""
+``python benchmarks/set_distances.py FOLDER``: at 1 the sets' order is that of KID on the same
+features, and photographs are last; at 0.5 most pictures are equally far."""
 
 MIN_SET = 4
 """Fewer pictures make no set."""
