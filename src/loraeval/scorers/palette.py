@@ -41,6 +41,10 @@ FLOOR = 0.05
 FALLBACK_CELLS = 32
 """Cells a side where neither the profile nor the picture has a lattice."""
 
+MAX_CELLS = 4096
+"""Cells that colours are compared on, 64×64: a finer lattice is seen in groups of 2×2 or more,
+whose median counts. A caption's 256×256 would take ten seconds and gigabytes."""
+
 
 @dataclass(frozen=True)
 class PaletteParts:
@@ -266,7 +270,10 @@ def colour_lattice(picture: Picture, lattice: tuple[int, int] | None) -> tuple[i
     if lattice is None:
         size = picture.lattice().size
         lattice = (round(size[0]), round(size[1])) if size else (FALLBACK_CELLS, FALLBACK_CELLS)
-    return min(lattice[0], picture.width), min(lattice[1], picture.height)
+    columns, rows = min(lattice[0], picture.width), min(lattice[1], picture.height)
+    while columns * rows > MAX_CELLS:
+        columns, rows = max(1, columns // 2), max(1, rows // 2)
+    return columns, rows
 
 
 def colours_in(picture: Picture, lattice: tuple[int, int] | None) -> int:
