@@ -228,13 +228,15 @@ class Score:
     """A finite number in [0, 1], or None with the reason why it could not be measured.
 
     Raises ``ValueError`` for NaN, infinities and numbers outside [0, 1], and where value and
-    reason are both given or both missing: a default number can not slip in.
+    reason are both given or both missing: a default number can not slip in. ``wants_prompt`` says
+    that there is no number because the prompt lacks something.
     """
 
     metric: str
     value: float | None
     reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    wants_prompt: bool = False
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.reason is None):
@@ -250,6 +252,13 @@ class Score:
     def unscored(cls, metric: str, reason: str, **details: object) -> Score:
         """Return a score that says why there is no number."""
         return cls(metric, None, reason, details)
+
+    @classmethod
+    def without_prompt(cls, metric: str, reason: str) -> Score:
+        """Return a score that has no number because of what the prompt lacks, as ``reason`` says:
+        where the caption could not be read, the panel adds why.
+        """
+        return cls(metric, None, reason, wants_prompt=True)
 
 
 @dataclass(frozen=True, slots=True)

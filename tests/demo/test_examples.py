@@ -30,7 +30,7 @@ def test_the_notebook_chooses_an_epoch(
     cells = json.loads((repo / "examples" / "choose_an_epoch.ipynb").read_text())["cells"]
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     space: dict[str, object] = {}
-    stored = code.replace("seeds=[1])", f"seeds=[1], store={str(demo_store)!r})")
+    stored = code.replace("seeds=[1]", f"seeds=[1], store={str(demo_store)!r}")
     assert stored != code
     exec(compile(stored, "choose_an_epoch.ipynb", "exec"), space)
     chosen = space["chosen"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import replace
 
 import pytest
@@ -158,3 +160,29 @@ def test_wrong_rounds_are_refused() -> None:
     part = row("p0", 1, epoch=2, scores={"grid": None, "style": 0.7, "health": 1.0})
     with pytest.raises(ScoresError, match="some epochs only"):
         race.add_round([row("p0", 1, epoch=1), part])
+
+
+def test_all_pairs_of_epochs_are_compared_as_one_contrast_each() -> None:
+    from loraeval.gate.additive import fit_additive
+
+    chance = random.Random(3)
+    cells = [(e, f"p{p}") for e in range(1, 9) for p in range(6) if chance.random() < 0.8]
+    fit = fit_additive(*zip(*cells, strict=True), [chance.gauss(e / 9, 0.2) for e, _ in cells])  # type: ignore[call-arg]
+    gaps, errors = fit.gaps()
+    for i, first in enumerate(fit.levels):
+        for j, second in enumerate(fit.levels):
+            if i != j:
+                pair = fit.contrast({first: 1.0, second: -1.0})
+                assert (gaps[i, j], errors[i, j]) == pytest.approx(pair)
+
+
+def test_six_hundred_epochs_are_chosen_from_in_seconds() -> None:
+    chance = random.Random(1)
+    rows = [
+        ScoreRow(f"{e}/{p}.png", "r", None, e, f"p{p}", 1, {"grid": chance.gauss(0.7, 0.05)})
+        for e in range(1, 601)
+        for p in range(4)
+    ]
+    before = time.process_time()
+    assert select_epoch(rows).epoch is not None
+    assert time.process_time() - before < 6

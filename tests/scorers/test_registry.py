@@ -155,3 +155,30 @@ def test_a_function_that_makes_a_scorer_will_do(install):
     )
     install("plugged_maker", source, {"mine": "plugged_maker:make"})
     assert registry.load_scorers(["mine"])[0].name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("declares", "asked", "loaded"),
+    [(True, "auto", True), (False, "auto", False), (False, "open_clip:x/y", True),
+     (True, "none", False)],
+)  # fmt: skip
+def test_a_third_partys_scorer_alone_gets_the_encoder_it_declares_or_the_user_names(
+    install, monkeypatch, declares, asked, loaded
+):
+    from loraeval.evaluation import panels
+
+    install(
+        "plugged_reader",
+        "from loraeval.records import Metric, Score\n"
+        "class Reader:\n"
+        "    name, metrics = 'reader', (Metric('reader', '1'),)\n"
+        f"    needs_encoder = {declares}\n"
+        "    def score(self, picture, context):\n"
+        "        return [Score('reader', 0.5)]\n",
+        {"reader": "plugged_reader:Reader"},
+    )
+    asked_for = []
+    monkeypatch.setattr(panels, "_encoder", lambda choice, *_: asked_for.append(choice.encoder))
+    choice = panels.PanelChoice(scorers=("reader",), encoder=asked)
+    panels.build_panel(choice, quiet=True)
+    assert bool(asked_for) == loaded

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 SCORERS = ("palette", "grid", "style", "realism", "health")
 """The scorers that run when nobody asks for others."""
 
-NEED_ENCODER = {"style", "realism", "prompt"}
-
 
 @dataclass(frozen=True, slots=True)
 class PanelChoice:
@@ -48,19 +46,21 @@ class PanelChoice:
 def build_panel(choice: PanelChoice, baseline: Baseline | None = None, *, quiet: bool) -> Panel:
     """Return the panel for ``choice``; a baseline's profile fills what the user left open.
 
-    Where no encoder is at hand and none was asked for, the panel has none: what needs one is
-    unscored and says so. Raises ``UsageError`` for an unknown scorer or encoder and
+    An encoder is loaded where a scorer declares that it needs one, or where the user names one.
+    Where none is at hand and none was asked for, the panel has none: what needs one is unscored and
+    says so. Raises ``UsageError`` for an unknown scorer or encoder and
     ``MissingExtraError`` where an encoder that was asked for cannot run.
     """
     from loraeval.scorers.panel import Panel
-    from loraeval.scorers.registry import load_scorers
+    from loraeval.scorers.registry import load_scorers, want_encoder
 
+    named = choice.encoder not in ("auto", "none")
     if baseline is not None:
         choice = _filled_from(choice, baseline)
     encoder = None
     first, *more = (part.strip() for part in choice.encoder.split(","))
     choice = replace(choice, encoder=first)
-    if NEED_ENCODER & set(choice.scorers) and choice.encoder != "none":
+    if choice.encoder != "none" and (named or want_encoder(choice.scorers)):
         encoder = _encoder(choice, baseline, quiet)
     further = [_further(spec, choice, quiet) for spec in more]
     return Panel(

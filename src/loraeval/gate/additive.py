@@ -37,6 +37,15 @@ class Additive:
         error = np.sqrt(max(float(row @ self.covariance @ row) * self.variance, 1e-12))
         return float(row @ self.effects), float(error)
 
+    def gaps(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return for every pair of ``levels`` the first's quality minus the second's and its
+        standard error, each (epochs, epochs); the same as ``contrast`` of every pair.
+        """
+        own = np.diag(self.covariance)
+        spread = own[:, None] + own[None, :] - self.covariance - self.covariance.T
+        errors = np.sqrt(np.maximum(spread * self.variance, 1e-12))
+        return self.effects[:, None] - self.effects[None, :], errors
+
 
 def fit_additive(
     epochs: Sequence[int], prompts: Sequence[str], values: Sequence[float]

@@ -106,7 +106,10 @@ def select_epoch(
         [prompt_key(row) for row, _ in usable],
         [value for _, value in usable],
     )
-    summaries = tuple(_summary(number, known, fit) for number in numbers)
+    members: dict[int | None, list[ScoreRow]] = {}
+    for row in known:
+        members.setdefault(row.epoch, []).append(row)
+    summaries = tuple(_summary(number, members[number], fit) for number in numbers)
     excluded = dict.fromkeys(sorted(number for number in faulty if number is not None), "broken")
     if not fit.levels:
         reason = "no epoch can be recommended: every epoch has broken images"
@@ -114,7 +117,8 @@ def select_epoch(
             None, (), reason, "unclear", reason, summaries, metrics, alpha, excluded
         )
     best = max(fit.levels, key=lambda number: (round(fit.level(number), 9), -number))
-    tied = tuple(n for n in fit.levels if n != best and _may_be_best(fit, n, alpha))
+    beaten = _beaten(fit, alpha)
+    tied = tuple(n for n in fit.levels if n != best and n not in beaten)
     for number in fit.levels:
         if number != best and number not in tied:
             excluded[number] = "worse"
@@ -175,8 +179,7 @@ def _counted_metrics(rows: Sequence[ScoreRow], gated: Sequence[str] | None) -> t
     return found
 
 
-def _summary(number: int, rows: Sequence[ScoreRow], fit: Additive) -> EpochSummary:
-    members = [row for row in rows if row.epoch == number]
+def _summary(number: int, members: Sequence[ScoreRow], fit: Additive) -> EpochSummary:
     intervals = metric_intervals(members)
     return EpochSummary(
         epoch=number,
@@ -187,15 +190,16 @@ def _summary(number: int, rows: Sequence[ScoreRow], fit: Additive) -> EpochSumma
     )
 
 
-def _may_be_best(fit: Additive, number: int, alpha: float) -> bool:
+def _beaten(fit: Additive, alpha: float) -> set[int]:
+    """Return the epochs that are surely worse than some other, each at ``alpha`` for them all."""
+    if fit.df <= 0:
+        return set()
     level = alpha / max(1, len(fit.levels) - 1)
-    for other in fit.levels:
-        if other == number:
-            continue
-        gap, error = fit.contrast({other: 1.0, number: -1.0})
-        if fit.df > 0 and gap > stdtrit(fit.df, 1 - level) * error:
-            return False
-    return True
+    gaps, errors = fit.gaps()
+    surely = np.asarray(gaps > float(stdtrit(fit.df, 1 - level)) * errors)
+    np.fill_diagonal(surely, val=False)
+    worse = [bool(column.any()) for column in surely.T]
+    return {epoch for epoch, beaten in zip(fit.levels, worse, strict=True) if beaten}
 
 
 def _trend(fit: Additive, best: int, tied: Sequence[int], alpha: float) -> tuple[Trend, str]:

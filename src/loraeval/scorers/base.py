@@ -37,13 +37,20 @@ class ScoreContext:
     base: Picture | None = None
 
 
+def needs_encoder(scorer: object) -> bool:
+    """Say whether a scorer declares that it reads the encoder; the default is that it does not."""
+    return bool(getattr(scorer, "needs_encoder", False))
+
+
 @runtime_checkable
 class Scorer(Protocol):
     """A scorer: a name, the metrics it makes, and ``score``.
 
     ``metrics[0].name == name``; further metrics are dotted (``palette.background``). ``score``
     returns exactly one ``Score`` for each metric, in that order; ``Score.details`` of the first
-    becomes ``details[name]`` of the row, so it must be JSON-serialisable plain Python.
+    becomes ``details[name]`` of the row, so it must be JSON-serialisable plain Python. A scorer
+    that reads ``ScoreContext.encoder`` says so with an attribute ``needs_encoder = True``: without
+    it no encoder is loaded for its sake.
     """
 
     @property

@@ -233,7 +233,7 @@ class PaletteScorer:
         parts = palette_parts(cells, context.prompt.caption)
         if parts is None:
             reason = "the prompt names no colour"
-            return [*(Score.unscored(m.name, reason) for m in self.metrics[:-1]), colours]
+            return [*(Score.without_prompt(m.name, reason) for m in self.metrics[:-1]), colours]
         details = {
             "attributes": parts.attributes,
             "coverage": round(parts.coverage, 4),
@@ -246,7 +246,7 @@ class PaletteScorer:
             Score("palette.coverage", parts.coverage),
             Score("palette.precision", parts.explained)
             if parts.full
-            else Score.unscored("palette.precision", "the prompt lists no full palette"),
+            else Score.without_prompt("palette.precision", "the prompt lists no full palette"),
             _or_unscored("palette.background", parts.background, "names no background colour"),
             _or_unscored("palette.binding", parts.binding, "names no colour with a place"),
             _seen("palette.attributes", parts.right, "no attribute of the prompt is seen"),
@@ -287,5 +287,5 @@ def _seen(metric: str, value: float | None, reason: str) -> Score:
 
 def _or_unscored(metric: str, value: float | None, lacks: str) -> Score:
     if value is None:
-        return Score.unscored(metric, f"the prompt {lacks}")
+        return Score.without_prompt(metric, f"the prompt {lacks}")
     return Score(metric, value)

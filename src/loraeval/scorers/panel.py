@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,11 +241,9 @@ def _unreadable(scorer: Scorer, error: ImageError) -> list[Score]:
 
 def _with_cause(score: Score, render: Render) -> Score:
     """Add why there is no prompt to the reason of a score that lacks one for that."""
-    if score.reason is None or render.prompt_problem is None or "the prompt" not in score.reason:
+    if score.reason is None or render.prompt_problem is None or not score.wants_prompt:
         return score
-    return Score.unscored(
-        score.metric, f"{score.reason}: {render.prompt_problem}", **dict(score.details)
-    )
+    return replace(score, reason=f"{score.reason}: {render.prompt_problem}")
 
 
 def _details(found: Sequence[Score]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class PromptScorer:
     """Scores ``prompt`` and ``prompt.follow``; needs an encoder that reads text."""
 
     name = "prompt"
+    needs_encoder = True
 
     def __init__(self, encoder: Encoder | None = None) -> None:
         weights_license = encoder.license if encoder is not None else None
@@ -44,7 +45,8 @@ class PromptScorer:
         """Return both scores; unscored where there is no text, no encoder for it or no base."""
         reason = _missing(context)
         if reason is not None:
-            return [Score.unscored(metric.name, reason) for metric in self.metrics]
+            wants = not context.prompt.text.strip()
+            return [Score(m.name, None, reason, wants_prompt=wants) for m in self.metrics]
         cosine = self._cosine(picture, context)
         agreement = min(1.0, CLIP_SCORE_WEIGHT * max(cosine, 0.0))
         own = Score("prompt", agreement, None, {"cosine": round(cosine, 4)})

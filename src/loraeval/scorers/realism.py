@@ -95,6 +95,7 @@ class RealismScorer:
     """Scores ``realism``, ``realism.clip`` and ``realism.drift``."""
 
     name = "realism"
+    needs_encoder = True
 
     def __init__(self, encoder: Encoder | None = None) -> None:
         weights_license = encoder.license if encoder is not None else None

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loraeval.errors import UsageError
 from loraeval.records import Metric
-from loraeval.scorers.base import Scorer
+from loraeval.scorers.base import Scorer, needs_encoder
 
 if TYPE_CHECKING:
     from loraeval.scorers.encoders import Encoder
@@ -67,8 +67,26 @@ def scorer_names() -> list[str]:
     return [*SCORERS, *third_party()]
 
 
-_WITH_ENCODER = frozenset({"style", "realism", "prompt"})
-"""Built-ins whose metrics carry the license of the encoder's weights."""
+def want_encoder(names: Sequence[str]) -> bool:
+    """Say whether any scorer of ``names`` declares that it reads an encoder.
+
+    Raises ``UsageError`` as ``load_scorers`` does for a name that is unknown.
+    """
+    others = third_party() if any(name not in SCORERS for name in names) else {}
+    for name in names:
+        if name in SCORERS:
+            if needs_encoder(_class_of(name)):
+                return True
+        elif name not in others:
+            raise UsageError(_unknown(name, [*SCORERS, *others]))
+        elif needs_encoder(_load(others[name])):
+            return True
+    return False
+
+
+def _class_of(name: str) -> Any:
+    module, _, attribute = SCORERS[name].partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def load_scorers(
@@ -86,12 +104,11 @@ def load_scorers(
     scorers: list[Scorer] = []
     for name in names:
         if name in SCORERS:
-            module, _, attribute = SCORERS[name].partition(":")
-            make = getattr(import_module(module), attribute)
+            make = _class_of(name)
             if name == "style" and further:
                 scorers.append(make(encoder, further))
             else:
-                scorers.append(make(encoder) if name in _WITH_ENCODER else make())
+                scorers.append(make(encoder) if needs_encoder(make) else make())
         elif name in others:
             scorers.append(_load(others[name]))
         else:

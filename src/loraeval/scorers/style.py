@@ -57,6 +57,7 @@ class StyleScorer:
     """
 
     name = "style"
+    needs_encoder = True
 
     def __init__(self, encoder: Encoder | None = None, further: Sequence[FurtherView] = ()) -> None:
         weights_license = encoder.license if encoder is not None else None
@@ -136,7 +137,7 @@ class StyleScorer:
         if not encoder.has_text:
             return Score.unscored("style.text", f"the encoder {encoder.id} reads no text")
         if not text:
-            return Score.unscored("style.text", "the prompt is empty")
+            return Score.without_prompt("style.text", "the prompt is empty")
         key = (encoder.id, text)
         if key not in self._texts:
             self._texts[key] = encoder.embed_texts([text])
