@@ -47,6 +47,24 @@ def _lattice(count: int) -> Callable[[Pair], Rgb]:
     return draw
 
 
+def _doubled(pair: Pair) -> Rgb:
+    """A lattice of 48: each cell becomes four, corners rounded where two neighbours agree (EPX)."""
+    cells = np.pad(pair.cells, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    middle = cells[1:-1, 1:-1]
+    up, down, left, right = cells[:-2, 1:-1], cells[2:, 1:-1], cells[1:-1, :-2], cells[1:-1, 2:]
+    out = np.repeat(np.repeat(middle, 2, axis=0), 2, axis=1)
+
+    def same(one: Rgb, other: Rgb) -> npt.NDArray[np.bool_]:
+        return np.asarray((one == other).all(axis=-1, keepdims=True))
+
+    corners = {(0, 0): (left, up, down, right), (0, 1): (up, right, left, down),
+               (1, 0): (down, left, right, up), (1, 1): (right, down, up, left)}  # fmt: skip
+    for (row, column), (one, two, three, four) in corners.items():
+        rounded = same(one, two) & ~same(one, three) & ~same(two, four)
+        out[row::2, column::2] = np.where(rounded, two, middle)
+    return shown(out)
+
+
 def _colours(pair: Pair) -> tuple[Rgb, npt.NDArray[np.int64]]:
     """Return the distinct colours, the commonest first, and the place of each cell's."""
     flat = pair.cells.reshape(-1, 3)
@@ -163,7 +181,7 @@ KINDS: dict[str, Callable[[Pair], Rgb]] = {
     "lattice of 22": _lattice(22),
     "lattice of 23": _lattice(23),
     "lattice of 32": _lattice(32),
-    "lattice of 48": _lattice(48),
+    "lattice of 48": _doubled,
     "cells permuted": _permuted,
     "noise in the caption's colours": _noise,
     "stripes of the caption's colours": _stripes,
