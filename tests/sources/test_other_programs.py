@@ -253,3 +253,11 @@ def test_any_text_is_read_or_passed_over(text: str) -> None:
 def test_any_bytes_after_the_header(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.png").write_bytes(HEAD + data)
     png_text(tmp_path / "a.png", ("parameters",))
+
+
+@pytest.mark.parametrize("text", [" " * 80_000, "<" * 80_000, "a " * 40_000, "<lora:" * 9000])
+def test_hostile_a1111_texts_cost_little(text: str) -> None:
+    begun = time.process_time()
+    a1111(f"{text}\nNegative prompt: {text}\nSteps: 1{text}")
+    a1111(f"x\nSteps: 1{text}")
+    assert time.process_time() - begun < 1

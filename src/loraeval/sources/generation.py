@@ -93,11 +93,11 @@ def a1111(text: str) -> Generation | None:
     if at is None:
         return None
     settings: dict[str, str] = {}
-    for match in _SETTING.finditer(lines[at]):
+    for match in _SETTING.finditer(lines[at][:8000]):
         settings.setdefault(match[1].strip(), match[2].strip().strip('"'))
     start = next((i for i in range(at) if lines[i].startswith("Negative prompt:")), at)
-    prompt = "\n".join(lines[:start])
-    negative = "\n".join(lines[start:at]).removeprefix("Negative prompt:")
+    prompt = "\n".join(lines[:start])[:MAX_PROMPT]
+    negative = "\n".join(lines[start:at]).removeprefix("Negative prompt:")[:MAX_PROMPT]
     loras = tuple(
         (name.strip(), 1.0 if _number(weight) is None else float(weight))
         for name, weight in _LORA.findall(prompt)
