@@ -241,6 +241,8 @@ def test_a_signal_in_the_middle_is_no_green(
         [sys.executable, "-m", "pytest", "--checkpoint", GOOD, *workers],
         cwd=session.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # A shell that starts this in the background has it ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
     for _ in range(1200):
         if (session.path / "begun").exists() or job.poll() is not None:
