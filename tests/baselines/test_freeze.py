@@ -374,4 +374,4 @@ def test_the_commands(
         assert main(["gate", *wrong]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
-        assert error.startswith("loraeval: ")
+        assert error.startswith(("loraeval: ", "loraeval gate: "))
