@@ -24,6 +24,8 @@ from loraeval.testing.portraits_degrade import add_noise, blur, jpeg
 OUT = Path(__file__).resolve().parent.parent / "docs" / "scorers" / "pictures"
 PORTRAIT = scene(12, background="solid")
 ART = render_pixel_art(PORTRAIT, 512)
+CROWNED = scene(347, background="solid")
+"""Eight attributes, none hidden."""
 
 
 def _recoloured() -> np.ndarray:
@@ -31,6 +33,16 @@ def _recoloured() -> np.ndarray:
     index = np.arange(512) * 24 // 512
     mask = PORTRAIT.masks["background"][index[:, None], index[None, :]]
     out[mask] = 255 - out[mask]
+    return out
+
+
+def _exchanged(*kinds: str) -> np.ndarray:
+    """Return the crowned portrait with the colours of some attributes turned to others."""
+    out = render_pixel_art(CROWNED, 512)
+    index = np.arange(512) * 24 // 512
+    for kind in kinds:
+        mask = CROWNED.masks[kind][index[:, None], index[None, :]]
+        out[mask] = 255 - out[mask][:, [1, 2, 0]]
     return out
 
 
@@ -42,6 +54,10 @@ def _half_dead() -> np.ndarray:
 
 CASES: dict[str, tuple[Scorer, list[np.ndarray]]] = {
     "palette": (PaletteScorer(), [np.ascontiguousarray(255 - ART), _recoloured(), ART]),
+    "palette.attributes": (
+        PaletteScorer(),
+        [_exchanged("eyes", "hair", "headwear", "background"), _exchanged("eyes"), _exchanged()],
+    ),
     "grid": (
         GridScorer(),
         [render_photo(PORTRAIT, 512), jpeg(add_noise(blur(ART, 2), 3), 80), ART],
@@ -53,15 +69,16 @@ CASES: dict[str, tuple[Scorer, list[np.ndarray]]] = {
 def main() -> None:
     """Draw the pictures and print their scores."""
     OUT.mkdir(parents=True, exist_ok=True)
-    text = PORTRAIT.long_caption
-    context = ScoreContext(Prompt("p", text, caption_of(text)), lattice=(24, 24))
     for name, (scorer, pictures) in CASES.items():
+        text = (CROWNED if name == "palette.attributes" else PORTRAIT).long_caption
+        context = ScoreContext(Prompt("p", text, caption_of(text)), lattice=(24, 24))
         row = np.full((256, 3 * 256 + 32, 3), 255, np.uint8)
         values = []
         for k, rgb in enumerate(pictures):
             small = Image.fromarray(rgb).resize((256, 256), Image.Resampling.LANCZOS)
             row[:, k * 272 : k * 272 + 256] = np.asarray(small)
-            values.append(scorer.score(picture_from_array(rgb.copy(), name), context)[0].value)
+            scores = scorer.score(picture_from_array(rgb.copy(), name), context)
+            values.append(next(score.value for score in scores if score.metric == name))
         Image.fromarray(row).save(OUT / f"{name}.png", optimize=True)
         print(name, " ".join(f"{value:.2f}" for value in values if value is not None))
 

@@ -28,6 +28,7 @@ from loraeval.prompts.caption import parse_caption
 from loraeval.records import Prompt
 from loraeval.scorers.base import ScoreContext
 from loraeval.scorers.palette import PaletteScorer
+from loraeval.scorers.palette_verdicts import share_right
 from loraeval.testing.portraits import SIZE, Scene, scene
 from loraeval.testing.portraits_genes import layers_of
 from loraeval.testing.portraits_words import COLOUR_WORDS, second_tone, to_hex, to_rgb, toned
@@ -140,14 +141,35 @@ def _is(noun: str) -> str:
     return "are" if noun.endswith("s") else "is"
 
 
-def score(shown: Picture, text: str, lattice: tuple[int, int]) -> tuple[float | None, int, int]:
-    """Return ``palette.attributes``, and how many attributes were judged of how many."""
+def rows_of(shown: Picture, text: str) -> list[dict[str, object]]:
+    """Return the verdicts of a picture."""
     prompt = Prompt("p", text, parse_caption(text))
-    scores = {s.metric: s for s in PaletteScorer().score(shown, ScoreContext(prompt, lattice))}
-    details = scores["palette"].details or {}
-    rows = [row for row in details.get("attributes", []) if "right" in row]
-    judged = sum(row["right"] is not None for row in rows)
-    return scores["palette.attributes"].value, judged, len(rows)
+    details = PaletteScorer().score(shown, ScoreContext(prompt, (SIZE, SIZE)))[0].details or {}
+    return [row for row in details.get("attributes", []) if "right" in row]
+
+
+class Pairs:
+    """Right and wrong pictures of one form, the right one the wrong one's baseline."""
+
+    def __init__(self) -> None:
+        self.right: list[float] = []
+        self.wrong: list[float] = []
+        self.judged = self.asked = 0
+
+    def add(self, right: Picture, wrong: Picture, text: str) -> None:
+        """Judge one pair of pictures."""
+        baseline, other = rows_of(right, text), rows_of(wrong, text)
+        self.right.append(share_right(baseline, baseline) or 0.0)
+        self.wrong.append(share_right(other, baseline) or 0.0)
+        self.judged += sum(row["right"] is not None for row in [*baseline, *other])
+        self.asked += len(baseline) + len(other)
+
+    def row(self) -> dict[str, float]:
+        """Return AUC and share judged."""
+        return {
+            "auc": round(auc(self.right, self.wrong), 4),
+            "judged": round(self.judged / self.asked, 3),
+        }
 
 
 SPRITES = {
@@ -185,16 +207,14 @@ def auc(right: list[float], wrong: list[float]) -> float:
 
 def portraits(form: str, pairs: int) -> dict[str, float]:
     """Return AUC and share judged of one form on portraits."""
-    right, wrong, judged, asked = [], [], 0, 0
-    seed = 5000
-    while len(right) < pairs:
-        seed += 1
+    found = Pairs()
+    for seed in range(5001, 5001 + pairs):
         portrait = scene(seed)
         visible = {
             part for part in PARTS if part in portrait.masks and portrait.masks[part].sum() >= 2
         }
         if portrait.genes.hair[0] == "bald" or (
-            "hair" in visible and portrait.masks["hair"].sum() < 12
+            "hair" in visible and portrait.masks["hair"].sum() < 20
         ):
             visible.discard("hair")
         if portrait.genes.eyewear[0] != "none":
@@ -204,11 +224,9 @@ def portraits(form: str, pairs: int) -> dict[str, float]:
         colours = pick_colours(rng, parts, to_hex(portrait.colours["skin"]))
         nouns = {**NOUNS, "headwear": _headwear(portrait)}
         text = caption(form, colours, nouns, "pixel art portrait of a person")
-        for shown, values in ((colours, right), (exchanged(rng, colours), wrong)):
-            value, seen, named = score(picture(draw_portrait(portrait, shown)), text, (SIZE, SIZE))
-            values.append(-1.0 if value is None else value)
-            judged, asked = judged + seen, asked + named
-    return {"auc": round(auc(right, wrong), 4), "judged": round(judged / asked, 3)}
+        wrong = draw_portrait(portrait, exchanged(rng, colours))
+        found.add(picture(draw_portrait(portrait, colours)), picture(wrong), text)
+    return found.row()
 
 
 def _headwear(portrait: Scene) -> str:
@@ -217,18 +235,16 @@ def _headwear(portrait: Scene) -> str:
 
 def sprites(form: str, pairs: int) -> dict[str, float]:
     """Return AUC and share judged of one form on sprites."""
-    right, wrong, judged, asked = [], [], 0, 0
+    found = Pairs()
     for at in range(pairs):
         rng = np.random.default_rng([at, FORMS.index(form), 1])
         name = list(SPRITES)[at % len(SPRITES)]
         parts = SPRITES[name]
         colours = pick_colours(rng, tuple(parts), "#123456")
         text = caption(form, colours, {}, "pixel art sprite")
-        for shown, values in ((colours, right), (exchanged(rng, colours), wrong)):
-            value, seen, named = score(picture(draw_sprite(parts, shown)), text, (SIZE, SIZE))
-            values.append(-1.0 if value is None else value)
-            judged, asked = judged + seen, asked + named
-    return {"auc": round(auc(right, wrong), 4), "judged": round(judged / asked, 3)}
+        wrong = draw_sprite(parts, exchanged(rng, colours))
+        found.add(picture(draw_sprite(parts, colours)), picture(wrong), text)
+    return found.row()
 
 
 def headwear(count: int) -> dict[str, float]:

@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
-from loraeval.prompts.colour_naming import GROUPS, features
+from loraeval.prompts.colour_naming import BASIC, GROUPS, features
 
 OUT = Path(__file__).parent.parent / "src" / "loraeval" / "prompts" / "colour_naming.json"
-BASIC = GROUPS[:11]
 NAMES = {
     "teal": "teal darkteal lightteal",
     "turquoise": "turquoise aqua aquamarine cyan robinseggblue darkturquoise lightturquoise",

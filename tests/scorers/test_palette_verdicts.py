@@ -14,6 +14,7 @@ from loraeval.records import Prompt, Score
 from loraeval.scorers.base import ScoreContext
 from loraeval.scorers.palette import PaletteScorer, palette_parts
 from loraeval.scorers.palette_layout import Zone
+from loraeval.scorers.palette_verdicts import share_right
 from loraeval.scorers.palette_zones import zone_name
 from loraeval.testing.portraits import scene
 
@@ -105,6 +106,17 @@ def test_what_cannot_be_seen_is_no_verdict() -> None:
     scores = scored(plain, "brown eyes")
     assert row(scores, "eyes")["right"] is None
     assert scores["palette.attributes"].value is None
+
+
+def test_what_the_baseline_shows_and_is_not_seen_here_is_wrong() -> None:
+    def rows(*rights: bool | None) -> list[dict[str, object]]:
+        return [{"attribute": f"a{i}", "wanted": "red", "right": r} for i, r in enumerate(rights)]
+
+    assert share_right(rows(True, None), rows(True, True)) == 0.5
+    assert share_right(rows(True, None), rows(True, None)) == 1
+    assert share_right(rows(True, False), rows(None, None)) == 0.5
+    assert share_right(rows(None), rows(None)) is None
+    assert share_right([], []) is None
 
 
 def test_alternatives_are_one_attribute() -> None:

@@ -26,6 +26,9 @@ GROUPS = (
 )  # fmt: skip
 """The basic terms, then further words with those that mean nearly the same, then the rest."""
 
+BASIC = GROUPS[:11]
+"""The eleven basic terms."""
+
 
 def features(lab: Array) -> Array:
     """Return the cubic polynomial of colours (n, 3) in CIELAB: (n, 20)."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,22 +108,37 @@ def background_mask(lab: Lab) -> Mask:
     return mask
 
 
+MOST_COMPARED = 400
+"""Cells that are compared each with each; of more, evenly spread ones stand for all."""
+
+
+def _thinned(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values[:: len(values) // MOST_COMPARED + 1]
+
+
 def skin_cells(lab: Lab, background: Mask) -> Mask:
     """Return the cells near the commonest colour of forehead, eyes and cheeks, (rows, columns).
 
-    Cheeks count twice and the height of glasses half; lower down beards are. None where the middle
-    of the frame is background.
+    Cheeks count twice, the height of glasses and what may be a beard less. What goes on above
+    the forehead loses votes: hair. None where the middle of the frame is background.
     """
     rows, columns = lab.shape[:2]
     y = (np.arange(rows)[:, None] + 0.5) / rows
     x = (np.arange(columns)[None, :] + 0.5) / columns
-    middle = (x > 0.30) & (x < 0.70) & (y > 0.28) & (y < 0.60) & ~background
+    middle = (x > 0.34) & (x < 0.66) & (y > 0.28) & (y < 0.60) & ~background
     if not middle.any():
         return np.zeros((rows, columns), dtype=bool)
     among = lab[middle]
-    weight = np.select([y < 0.42, y < 0.50, y < 0.55], [1.0, 0.5, 2.0], 1.0)
+    weight = np.select([y < 0.36, y < 0.50, y < 0.55], [1.0, 0.4, 2.0], 0.6)
     weights = np.broadcast_to(weight, (rows, columns))[middle]
+    among, weights = _thinned(among), _thinned(weights)
     votes = (ciede2000(among[:, None], among[None]) < SKIN_LIKE / 2) @ weights
+    crown = (y < 0.22) & (x > 0.2) & (x < 0.8) & ~background
+    if crown.any():  # hair, and a beard of its colour, goes on where no face is
+        others = _thinned(lab[crown])
+        above = ciede2000(among[:, None], others[None]) < SKIN_LIKE / 2
+        share = above.mean(axis=1) * np.count_nonzero(crown) / max(1, np.count_nonzero(middle))
+        votes = votes - 0.5 * share * len(among)
     skin: Mask = ciede2000(lab, among[int(votes.argmax())]) < SKIN_LIKE
     return skin
 

@@ -15,6 +15,7 @@ from loraeval.images.colour import (
     lab_of_rgb,
     rgb_of_hex,
 )
+from loraeval.prompts.colour_naming import BASIC, GROUPS, shares
 from loraeval.prompts.colour_words import region
 from loraeval.records import Caption, NamedColour
 
@@ -128,3 +129,29 @@ def _word_distance(lab: Lab, name: str) -> Floats:
         distance[outside] = ciede2000(lab[outside], near[outside].astype(np.float32))
         best = np.minimum(best, distance)
     return best
+
+
+def named_otherwise(lab: Lab, wanted: tuple[Wanted, ...]) -> npt.NDArray[np.bool_]:
+    """Return which colours of ``lab`` (n, 3) people call by another basic term, (wanted, n).
+
+    Where a quarter more use one basic term that the word does not say than use the word's own:
+    near white is no grey, though some call it light grey. Codes have no names: never.
+    """
+    out = np.zeros((len(wanted), len(lab)), dtype=bool)
+    if not any(one.name for one in wanted):
+        return out
+    share = shares(lab.astype(np.float64))
+    for index, one in enumerate(wanted):
+        allowed = [region(word) for word in _names(one)]
+        parts = [part for found in allowed if found for part in found.named]
+        groups = {group for part in parts for group in part.groups}
+        if not groups or any(found is None or found.boxes for found in allowed):
+            continue
+        own = share[:, [GROUPS.index(group) for group in groups]].sum(axis=1)
+        rest = [at for at, group in enumerate(BASIC) if group not in groups]
+        out[index] = share[:, rest].max(axis=1) > 1.25 * own
+    return out
+
+
+def _names(one: Wanted) -> list[str]:
+    return [alike.name or "" for alike in (one, *one.others)]

@@ -6,6 +6,7 @@ attributes: a colour has to be where it belongs, and where another one is, the v
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from loraeval.images.cells import Cells
 from loraeval.images.colour import hex_of_rgb, middle
 from loraeval.scorers.palette_layout import Layout, Zone
-from loraeval.scorers.palette_match import Wanted
+from loraeval.scorers.palette_match import Wanted, named_otherwise
 from loraeval.scorers.palette_zones import ZONES, frame, place_of, pupil_cells, zone_name
 
 Floats = npt.NDArray[np.float32]
@@ -26,6 +27,9 @@ SAME_CODE = 12.0
 
 SAME_WORD = 4.0
 """Distance within which a cell has the colour of a word: a score of a half, 15 % of namers."""
+
+OTHERWISE = 10.0
+"""Least distance of a cell that people call by another basic term."""
 
 PART_OF_BACKGROUND = {"solid": 0.3, "unknown": 0.12, "split": 0.12, "checkered": 0.12,
                       "gradient": 0.06, "transparent": 0.4}  # fmt: skip
@@ -81,6 +85,9 @@ def verdicts(
     """
     covered = any(zone_name(one.attribute, one.noun) == "eyewear" for one in wanted)
     together = sum(one.attribute == "background" for one in wanted)
+    rows, columns = distances.shape[1:]
+    elsewise = named_otherwise(cells.lab.reshape(-1, 3), wanted).reshape(-1, rows, columns)
+    distances = np.where(elsewise, np.maximum(distances, np.float32(OTHERWISE)), distances)
     found: list[Verdict] = []
     for index, one in enumerate(wanted):
         zone = zone_name(one.attribute, one.noun)
@@ -118,7 +125,7 @@ def _hides(one: Wanted, distance: Floats, layout: Layout) -> bool:
     if one.attribute == "eyes" or not layout.background.any():
         return False
     same = SAME_CODE if one.hex else SAME_WORD
-    return float(np.mean(distance[layout.background] <= same)) > 0.08
+    return float(np.mean(distance[layout.background] <= same)) > 0.2
 
 
 def _judge(
@@ -188,3 +195,25 @@ def shares(found: list[Verdict]) -> tuple[float | None, float | None, int]:
     kept = 1 - sum(one.leaked for one in judged) / len(judged)
     several = len({(one.wanted.attribute, one.wanted.noun) for one in found}) > 1
     return right, kept if several else None, len(judged)
+
+
+def share_right(
+    rows: Sequence[Mapping[str, Any]], baseline: Sequence[Mapping[str, Any]]
+) -> float | None:
+    """Return the share of attributes right against a baseline's picture of the same prompt.
+
+    Both are rows of ``details.palette.attributes``. What could be judged on the baseline's picture
+    and is not seen here counts as wrong; what neither shows is left out. None where nothing is
+    left: the prompt names no colour, or nothing could be judged.
+    """
+
+    def key(row: Mapping[str, Any]) -> tuple[object, ...]:
+        return row.get("attribute"), row.get("noun"), row.get("wanted")
+
+    judged = {key(row) for row in baseline if isinstance(row.get("right"), bool)}
+    counted = [
+        row.get("right") is True
+        for row in rows
+        if isinstance(row.get("right"), bool) or ("right" in row and key(row) in judged)
+    ]
+    return sum(counted) / len(counted) if counted else None
