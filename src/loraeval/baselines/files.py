@@ -15,6 +15,7 @@ from typing import Any
 from loraeval.baselines.freeze import check_name
 from loraeval.baselines.profile import profile_from_mapping, profile_to_mapping
 from loraeval.baselines.record import Baseline
+from loraeval.baselines.shares import score_of
 from loraeval.baselines.toml import load_toml
 from loraeval.errors import BaselineError, ScoresError
 from loraeval.outside import json as strict_json
@@ -140,7 +141,7 @@ def _from_table(table: Mapping[str, Any], folder: Path) -> Baseline:
             f"found {len(rows)}"
         )
     for metric in profile.gated:
-        known = sum(row.scores.get(metric) is not None for row in rows)
+        known = sum(score_of(row, metric) is not None for row in rows)
         if known < 2:
             raise BaselineError(
                 f"baseline {name}: {metric} is gated, but {known} of its {len(rows)} images have a "
