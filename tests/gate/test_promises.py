@@ -17,7 +17,7 @@ from loraeval.baselines.softened import softened
 from loraeval.errors import BaselineError, UsageError
 from loraeval.gate import GateOptions, SequentialGate, gate_rows
 from loraeval.gate.anytime import anytime_limit, log_evidence
-from loraeval.gate.bad import bad_level, bad_limits, dead_prompts, fewest_images
+from loraeval.gate.bad import bad_level, bad_limits, dead_prompts, fewest_images, newly_bad
 from loraeval.gate.completeness import follows_order, missing_images
 from loraeval.gate.copies import distinct_comparison, find_repeats, nearest_seeds
 from loraeval.gate.estimate import prompt_mean_of
@@ -488,3 +488,30 @@ def test_images_as_good_are_hardly_ever_far_below() -> None:
             for k in range(3, 13)
         )
     assert failed <= 2000 * 0.01
+
+
+def test_an_image_that_was_bad_in_the_baseline_too_is_no_rise() -> None:
+    """Four of 64 images are bad: in both, nothing rose; elsewhere in the candidate, it may have."""
+    n = 64
+    base = 0.7 + np.random.default_rng(5).normal(0, 0.05, n)
+    base[[3, 17, 30, 55]] = 0.05
+    moved = 0.7 + np.random.default_rng(6).normal(0, 0.05, n)
+    moved[[8, 20, 41, 60]] = 0.05
+    plan = Plan(12, n, 0.05, 0.05, prompts=32)
+    mean = np.tile(base.reshape(2, 32).mean(axis=0), 2)
+
+    def ends(scores: np.ndarray) -> bool:
+        pairs = Pairs(scores, base, mean, np.arange(n) % 32, 0.1, base.mean(), n)
+        return bool(decide(pairs, 0.3, plan, 0.35).holds[..., -1])
+
+    assert ends(base)
+    assert not ends(moved)
+
+
+def test_the_rise_is_at_most_the_share_of_newly_bad_images() -> None:
+    generator = np.random.default_rng(7)
+    for _ in range(200):
+        base, scores = generator.random((2, 40))
+        level = generator.random()
+        rise = (scores < level).mean() - (base < level).mean()
+        assert newly_bad(scores, base, level).mean() >= rise - 1e-12

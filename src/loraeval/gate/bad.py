@@ -2,9 +2,12 @@
 
 A test of the mean that decides early cannot see that a few images collapse: ``n`` images show none
 of a share ``q`` with probability ``(1 - q) ** n``. So the share of bad images is tested by itself,
-with exact binomial limits. The baseline's own share is estimated, with its interval; its error is
-counted by taking its lower end. Bad means at most 2 of 100 golden images, where that lower end is
-0 for any baseline of ordinary size, so a candidate passes where its share is surely below ``T``.
+with exact binomial limits. Where the baseline has the same prompt and seed, an image counts that is
+bad and whose golden twin is not (``newly_bad``): their share is at least the rise, so no share of
+the baseline's need be estimated. Elsewhere the baseline's own share is estimated, with its
+interval; its error is counted by taking its lower end. Bad means at most 2 of 100 golden images,
+where that lower end is 0 for any baseline of ordinary size, so a candidate passes where its share
+is surely below ``T``.
 """
 
 from __future__ import annotations
@@ -129,6 +132,21 @@ def bad_limits(looks: tuple[int, ...], tolerance: float, alpha: float) -> tuple[
 def few_enough(bad: NDArray[np.bool_], look: int, limit: int) -> NDArray[np.bool_]:
     """Return whether the first ``look`` images of ``bad`` (…, n) show at most ``limit`` bad."""
     return np.asarray(bad[..., :look].sum(axis=-1) <= limit)
+
+
+def newly_bad(
+    scores: NDArray[np.float64], same_seed: NDArray[np.float64], level: NDArray[np.float64] | float
+) -> NDArray[np.bool_]:
+    """Return which images (…, n) are bad where the baseline's of the same prompt and seed is not.
+
+    The share of bad images rises by at most the share of newly bad ones, whatever the two have in
+    common: a limit on these is one on the rise, and needs no estimate of the baseline's share. An
+    image that was bad in the baseline too is no rise. A level of NaN makes none bad.
+
+    >>> newly_bad(np.array([0.1, 0.1, 0.9]), np.array([0.9, 0.1, 0.1]), 0.5).tolist()
+    [True, False, False]
+    """
+    return np.asarray((scores < level) & ~(same_seed < level))
 
 
 def dead_prompts(prompts: int, tolerance: float) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from loraeval.baselines import Baseline
 from loraeval.gate.anytime import anytime_limit
-from loraeval.gate.bad import FIRST_SHARE, NO_PASS, bad_level, bad_limits, fewest_images
+from loraeval.gate.bad import FIRST_SHARE, NO_PASS, bad_level, bad_limits, fewest_images, newly_bad
 from loraeval.gate.estimate import hall_limit
 from loraeval.gate.far import far_below
 from loraeval.gate.matching import Matched
@@ -39,7 +39,7 @@ def compare(
     low = estimate.mean - float(down) * estimate.error
     high = estimate.mean + float(up) * estimate.error
     level = bad_level(matched.golden)
-    bad = sum(s < level.level for s in matched.scores) if level.level is not None else None
+    bad = _bad(matched, level.level)
     limit = any_limit(count, options.bad_share, options.alpha)
     outcome: Outcome = "inconclusive"
     far = far_below(matched.scores, matched.golden)
@@ -83,6 +83,16 @@ def compare(
         basis = f"{candidate:.2f} against {candidate - estimate.mean:.2f}"
         reason = f"{matched.metric} fell by {-estimate.mean:.2f} ({basis}): {far.words}"
     return replace(item, reason=reason)
+
+
+def _bad(matched: Matched, level: float | None) -> int | None:
+    """Return how many images are bad, of paired ones those whose golden twin is not."""
+    if level is None:
+        return None
+    scores = np.array(matched.scores)
+    paired = matched.pairing == "prompt+seed"
+    twins = np.array(matched.same_seed) if paired else np.full_like(scores, np.inf)
+    return int(newly_bad(scores, twins, level).sum())
 
 
 def first_pass(options: GateOptions) -> int:

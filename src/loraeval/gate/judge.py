@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from loraeval.gate.bad import bad_level
+from loraeval.gate.bad import bad_level, newly_bad
 from loraeval.gate.betting import surely_worse_by
 from loraeval.gate.looks import (
     NEVER,
@@ -69,7 +69,9 @@ def judge(matched: Matched, margin: float, plan: Plan, options: GateOptions) -> 
     more = _more(bounds, margin, count, plan, options) if outcome == "inconclusive" else None
     if not enough:
         more = max(more or 0, (options.min_images or 0) - count)
-    bad = int((pairs.scores[:at] < level.level).sum()) if level.level is not None else None
+    bad = None
+    if level.level is not None:
+        bad = int(newly_bad(pairs.scores[:at], pairs.same_seed[:at], level.level).sum())
     comparison = Comparison(
         metric=matched.metric,
         outcome=outcome,

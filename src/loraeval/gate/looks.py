@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtrit
 
-from loraeval.gate.bad import FIRST_SHARE, bad_limits, few_enough, fewest_images
+from loraeval.gate.bad import FIRST_SHARE, bad_limits, few_enough, fewest_images, newly_bad
 from loraeval.gate.betting import log_capital_not_worse, log_capital_worse
 from loraeval.gate.estimate import (
     ClusterMean,
@@ -276,7 +276,8 @@ def decide(
         capital = log_capital_worse(level[..., None], pairs.scores, margins[..., None])
         won = capital >= np.log(1 / (plan.alpha_fail * plan.bet_share))
         failed = np.where(won.any(axis=-1), won.argmax(axis=-1) + 1, NEVER)
-    bad = pairs.scores < np.broadcast_to(np.asarray(bad_level, dtype=np.float64), batch)[..., None]
+    level = np.broadcast_to(np.asarray(bad_level, dtype=np.float64), batch)[..., None]
+    bad = newly_bad(pairs.scores, pairs.same_seed, level)
     few = len(np.unique(pairs.clusters)) if plan.prompts is None else plan.prompts
     strict = surely_not_worse(pairs, margins, plan.alpha) if plan.strict else None
     looks = plan.looks

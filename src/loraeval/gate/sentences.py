@@ -49,7 +49,8 @@ def bad_words(item: Comparison) -> str:
     """Return what a pass says of bad images, after the number of images."""
     if item.bad is None:
         return f"; no promise about bad images: {item.bad_note}" if item.bad_note else ""
-    return f"; {item.bad} of them bad, that is below {item.bad_level:.2f}"
+    newly = "newly " if item.pairing == "prompt+seed" else ""
+    return f"; {item.bad} of them {newly}bad, that is below {item.bad_level:.2f}"
 
 
 def bad_reason(item: Comparison, tolerance: float, fewest: int) -> str:
@@ -62,7 +63,8 @@ def bad_reason(item: Comparison, tolerance: float, fewest: int) -> str:
         )
     advice = f"; about {item.more} more would probably decide" if item.more else ""
     return (
-        f"{item.metric} is undecided: its mean holds, but {item.bad} of {images(item.n)} are bad "
+        f"{item.metric} is undecided: its mean holds, but {item.bad} of {images(item.n)} are "
+        f"{'newly ' if item.pairing == 'prompt+seed' else ''}bad "
         f"(below {item.bad_level or 0:.2f}), too many to be sure that fewer than {points} are"
         f"{advice}"
     )
