@@ -265,3 +265,32 @@ def test_no_name_of_the_original_code_stands_for_two_layers(name: str) -> None:
     paths = [ours[0].removeprefix("~").format(n=0) for _, ours in rendering.layers]
     table = names_of(rendering, rendering.denoiser, paths)
     assert table or not rendering.layers
+
+
+def test_one_family_walks_from_the_command_line_to_the_report(
+    tiny_bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loraeval import cli
+
+    base = tiny_bases[QUICK]
+    series = []
+    for epoch in (1, 2):
+        forms = write_forms(tmp_path / str(epoch), base, QUICK, seed=epoch)
+        series.append(forms["kohya"].rename(tmp_path / f"run-{epoch:06d}.safetensors"))
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(
+        f'base_model = "{base}"\nfamily = "{QUICK}"\nwidth = 32\nheight = 32\nsteps = 2\n'
+        'guidance_scale = 5.0\nscheduler = "base"\ndtype = "float32"\nseeds = [1]\n'
+    )
+    prompts = tmp_path / "set.txt"
+    prompts.write_text("a red cat\na blue dog\n")
+    monkeypatch.chdir(tmp_path)
+    code = cli.main([
+        "run", *map(str, series), "--recipe", str(recipe), "--prompts", str(prompts),
+        "--scorers", "health", "--devices", "cpu", "--out", "out", "--offline",
+    ])  # fmt: skip
+    assert code == 0
+    rows = (tmp_path / "out" / "scores.jsonl").read_text().splitlines()
+    assert len([row for row in rows if '"prompt_id"' in row]) == 4
+    assert cli.main(["report", "out", "--out", "page"]) == 0
+    assert list((tmp_path / "page").glob("*.html"))

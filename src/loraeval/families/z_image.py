@@ -18,6 +18,7 @@ FAMILY = Family(
         Sign(r"^(?:layers|noise_refiner|context_refiner)_\d+_(?:attention|feed_forward)",
              (3840, 10240)),
         Sign(r"^(?:layers|noise_refiner|context_refiner)_\d+_attention_to_"),
+        Sign(r"^(?:layers|noise_refiner|context_refiner)_\d+_(?:attention|feed)", sure=False),
     ),
     training=Training("zimage_train_network.py", "z_image", "z-image"),
     render=Rendering(
