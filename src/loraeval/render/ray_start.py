@@ -26,7 +26,7 @@ def start_here(ray: Any, workers: int) -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         ray.init(
-            num_cpus=workers, _node_ip_address=LOOPBACK,
+            address="local", num_cpus=workers, _node_ip_address=LOOPBACK,
             include_dashboard=False, log_to_driver=False, configure_logging=False,
         )  # fmt: skip
     finally:
