@@ -4,8 +4,7 @@ The field writes tags and prose, hex codes before and behind what they colour, a
 a bare tail. People and scripts leave captions with lost parentheses, 3-digit codes, doubles and
 typos, so that the grammar takes any text, in time linear in its length, and keeps what it could
 not assign. How it reads: ``markup`` takes away what is meant for the image generator, ``tokens``
-finds colours
-in every notation and sorts words, ``phrases`` tells who colours what.
+finds colours in every notation and sorts words, ``phrases`` tells who colours what.
 """
 
 from __future__ import annotations
@@ -26,6 +25,9 @@ __all__ = ["normalise_hex", "parse_caption"]
 _PHRASE_KEPT = 300
 """Characters of a phrase that are kept with a colour; a longer one ends in an ellipsis."""
 
+LONGEST = 50_000
+"""Characters of a caption that are read: five times the longest prompt that a set may hold."""
+
 _LISTS = frozenset(["palette", "palettes", "scheme", "swatch", "swatches", "colors", "colours"])
 """Words that a list of a picture's colours follows."""
 
@@ -37,11 +39,14 @@ def parse_caption(text: str) -> Caption:
     noun it belongs to it where "is", a colon, a parenthesis or nothing stands between. A noun of
     no known attribute owns its colours as ``other``. Colour words at a noun that has a hex code are
     not kept besides it: the code is the more exact statement. Text without any colour gives an
-    empty ``Caption``.
+    empty ``Caption``. Of a text longer than ``LONGEST`` characters the rest is not read, which
+    ``unassigned`` says.
     """
     found = _Found(text)
-    for sentence in _sentences(tokenise(plain(text))):
+    for sentence in _sentences(tokenise(plain(text[:LONGEST]))):
         found.read(sentence)
+    if len(text) > LONGEST:
+        found.unassigned.append(f"(what follows the first {LONGEST} characters)")
     return found.caption()
 
 
