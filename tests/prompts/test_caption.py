@@ -210,5 +210,5 @@ def test_needs_no_numpy() -> None:
 
 def test_a_text_of_megabytes_is_read_to_a_limit_that_is_said() -> None:
     caption = parse_caption("red hair, " + "blue hat, " * 100_000)
-    assert caption.colours[0].name == "red"
+    assert caption.colours[0].attribute == "hair"
     assert any("first 50000 characters" in text for text in caption.unassigned)
