@@ -201,7 +201,7 @@ def test_needs_no_numpy() -> None:
     import sys
 
     code = (
-        "import sys, loraeval.prompts as p; p.parse_caption('red hair'); "
+        "import sys, loraeval.prompts.caption as p; p.parse_caption('red hair'); "
         "print('numpy' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

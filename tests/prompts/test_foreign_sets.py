@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loraeval.errors import LoraevalError, PromptError
-from loraeval.prompts import read_prompts
+from loraeval.prompts.sets import read_prompts
 from loraeval.records import PromptSet
 
 SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
