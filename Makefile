@@ -1,4 +1,4 @@
-# make demo  installs what is missing and does the main job for real, offline, on a CPU
+# make demo  installs what is missing and gates two checkpoints for real, offline, on a CPU
 # make test  installs what is missing and runs lint, types and the test suite but its nightly part
 # make test-all  the same with the nightly part
 # make fast RESOLUTION=lowest-direct  the rooms without torch on the lowest (highest: newest) dependencies
@@ -24,7 +24,9 @@ $(VENV)/installed: pyproject.toml constraints.txt requirements-ci.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+# A checkpoint that must fail (exit code 1), then one that must pass.
 demo: install
+	$(BIN)/loraeval run demo/checkpoints/demo_photoreal-000010.safetensors --baseline demo_perfect --out runs/demo_photoreal; test $$? = 1
 	$(BIN)/loraeval run demo/checkpoints/demo_perfect-000010.safetensors --baseline demo_perfect --out runs/demo
 
 # The committed baseline of the demo world: rendered, scored with its own CLIP, frozen.

@@ -9,6 +9,9 @@ from loraeval.gate.sentences import stopped_early
 from loraeval.outside.text import clean
 from loraeval.records import Comparison, Verdict
 
+ADVICE_SHOWN = 3
+"""Lines of advice on the terminal: where every prompt is off, more of them say nothing new."""
+
 _HEAD = ("metric", "verdict", "candidate", "baseline", "change", "interval", "margin", "images")
 _WORDS = {"pass": "pass", "fail": "FAIL", "inconclusive": "undecided", "stale": "STALE"}
 
@@ -42,7 +45,9 @@ def _reasons(verdict: Verdict, width: int) -> list[str]:
         ) or [verdict.reason]
         sentences[-1] += stopped_early(verdict.images, verdict.planned)
     sentences += [f"note: {note}" for note in verdict.notes]
-    sentences += [f"advice: {advice}" for advice in verdict.advice]
+    sentences += [f"advice: {advice}" for advice in verdict.advice[:ADVICE_SHOWN]]
+    if (more := len(verdict.advice) - ADVICE_SHOWN) > 0:
+        sentences.append(f"advice: {more} more lines like these in verdicts.json and the report")
     return [
         line
         for sentence in sentences
