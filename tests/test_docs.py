@@ -124,7 +124,7 @@ def test_every_command_is_understood_as_it_stands(
 def test_commands_are_found_where_they_stand() -> None:
     found = {page for page, _ in all_calls()}
     assert {"README.md", "Makefile", "docs/guide.md", "docs/reports.md", "docs/baselines.md",
-            "docs/training-parameters.md", "docs/write-a-scorer.md", "docs/ci/github-gpu.yml",
+            "docs/training-parameters.md", "docs/write-a-scorer.md",
             "docs/ci/github-cpu-scoring.yml", "docs/ci/github-nightly-watch.yml",
             "docs/ci/gitlab.yml", "src/loraeval/commands/watch.py",
             "src/loraeval/commands/cache.py"} <= found  # fmt: skip

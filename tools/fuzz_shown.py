@@ -217,10 +217,12 @@ def reference_seeds() -> list[bytes]:
     """Return a reference of eight made-up images, as a baseline carries it."""
     import numpy as np
 
+    from loraeval.scorers.copies import SIDE
     from loraeval.scorers.reference import ReferenceSet
     from loraeval.scorers.reference_view import view_of
 
     rng = np.random.default_rng(0)
     own, bank = (rng.normal(size=(n, 4)).astype(np.float32) for n in (8, 20))
     names = tuple(f"i{n}" for n in range(8))
-    return [ReferenceSet("e@0", names, *[view_of(own, bank)] * 2).to_json().encode()]
+    thumbnails = rng.integers(0, 256, (8, SIDE, SIDE, 3)).astype(np.uint8)
+    return [ReferenceSet("e@0", names, view_of(own, bank), thumbnails).to_json().encode()]

@@ -203,6 +203,14 @@ def _model_index() -> list[bytes]:
     }).encode()]  # fmt: skip
 
 
+def _base_folder(path: Path) -> object:
+    config = path.parent / "unet" / "config.json"
+    if not config.exists():
+        config.parent.mkdir()
+        config.write_text(json.dumps({"in_channels": 4, "cross_attention_dim": 768}))
+    return late("loraeval.render.base_model:base_family")(path.parent)
+
+
 def _caption_folder(path: Path) -> object:
     from PIL import Image
 
@@ -267,8 +275,7 @@ TARGETS: list[Target] = [
            late("loraeval.checkpoints.parameters:training_parameters"), JSON_WORDS),
     Target("ratings", "ratings.jsonl", _ratings,
            late("loraeval.report.ratings:read_ratings"), JSON_WORDS),
-    Target("model-index", "model_index.json", _model_index,
-           lambda p: late("loraeval.render.base_model:base_family")(p.parent), JSON_WORDS),
+    Target("model-index", "model_index.json", _model_index, _base_folder, JSON_WORDS),
     Target("store-png", "render.png", png_seeds, store_png, ["IHDR", "IDAT", "tEXt", "loraeval"]),
     Target("panel", "input.bin", panel_seeds, score_by_panel, CAPTION_WORDS),
     Target("image-text", "text.txt", text_seeds, text_in_image,

@@ -54,7 +54,7 @@ def test_the_workflow_holds_this_projects_values(project: Path, service: str, fi
     values = tree["env"] if service == "github" else tree["variables"]
     assert values["BASELINE"] == "mine"
     assert values["BASE_MODEL"] == "models/base.safetensors"
-    assert values["CHECKPOINTS"] == "out/loras/*.safetensors"
+    assert values["LORAS"] == ":(glob)out/loras/**/*.safetensors"
     assert "loras/**" not in text.replace("out/loras/**", "")
 
 

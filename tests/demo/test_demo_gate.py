@@ -40,15 +40,15 @@ def gated(repo, demo_store, tmp_path_factory):
 @pytest.mark.parametrize(
     ("run", "fault"),
     [
-        ("demo_overfit", "style.memorisation"),
-        ("demo_wrong_colors", "palette"),
+        ("demo_overfit", "style.copies"),
+        ("demo_wrong_colors", "palette.background"),
         ("demo_photoreal", "realism"),
     ],
 )
 def test_each_failed_run_fails_by_the_scorer_that_should_catch_it(gated, run, fault):
     code, verdict, _ = gated(run)
     assert (code, verdict["outcome"]) == (1, "fail")
-    assert verdict["reason"].startswith(f"{fault} fell by")
+    assert verdict["reason"].startswith(f"{fault} fell")
 
 
 def test_the_overfit_run_repeats_the_portraits_that_it_saw(gated):

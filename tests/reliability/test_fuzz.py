@@ -12,6 +12,11 @@ import pytest
 QUICK = ("baseline", "profile", "selection", "recipe", "reference", "parameters-json", "ratings",
          "model-index", "store-png", "image-text", "panel",
          "script-toml", "script-gui", "shown-scores")  # fmt: skip
+RECORD = ("script-powershell", "script-batch", "script-arrays", "script-log", "script-notebook",
+          "script-dataset", "ai-toolkit", "onetrainer", "simpletuner", "simpletuner-env",
+          "diffusion-pipe", "easy-scripts", "peft", "names", "norms", "a1111", "comfyui",
+          "png-text", "samples-toml", "samples-json", "metadata-csv", "metadata-jsonl",
+          "a1111-lines")  # fmt: skip
 SLOW = ("safetensors", "script-shell", "image", "shown-metadata", "shown-page")
 
 
@@ -40,6 +45,11 @@ def test_no_input_breaks_what_is_shown(repo: Path, tmp_path: Path) -> None:
     run_fuzz(repo, tmp_path, SLOW, "2")
 
 
+@pytest.mark.nightly
+def test_no_input_breaks_a_reader_of_a_trainers_files(repo: Path, tmp_path: Path) -> None:
+    run_fuzz(repo, tmp_path, RECORD, "2")
+
+
 def test_every_target_is_run_somewhere(repo: Path) -> None:
     """A target that is added to the table is run by this test or by one of the rooms'."""
     sys.path.insert(0, str(repo / "tools"))
@@ -47,4 +57,4 @@ def test_every_target_is_run_somewhere(repo: Path) -> None:
 
     text = (repo / "tests/sources/test_fuzz.py").read_text("utf-8")
     for target in TARGETS:
-        assert target.name in (*QUICK, *SLOW) or f'"{target.name}"' in text, target.name
+        assert target.name in (*QUICK, *SLOW, *RECORD) or f'"{target.name}"' in text, target.name

@@ -25,7 +25,7 @@ from loraeval.render.plan import (
     unique,
 )
 
-RECIPE = Recipe(base_model="x", base_model_hash="h")
+RECIPE = Recipe(base_model="x", base_model_hash="h", family="sd15")
 PROMPT = Prompt("p", "a cat", Caption("a cat"))
 EPOCH = CheckpointRef(None, "abc", "run", 1, "run-000001.safetensors")
 

@@ -82,7 +82,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ),
         (
             ("baseline", "freeze", "b", "--scores", "scores.jsonl", "--profile", "nowhere"),
-            "no profile called nowhere; known are: demo, pixel_24x24",
+            "no profile called nowhere; known are: anime, character, demo, photo, pixel_24x24,",
         ),
     ],
 )  # fmt: skip

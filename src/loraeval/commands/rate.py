@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from loraeval.report.ratings import Pair, Rating
 
 
+MAX_PORT = 65535
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``loraeval rate``."""
     parser.add_argument(
@@ -141,6 +144,8 @@ def _serve(
         _prompt_texts(args.prompts, roots[0]),
     )  # fmt: skip
     try:
+        if not 0 <= args.port <= MAX_PORT:  # the system would take it modulo 65,536
+            raise ValueError(args.port)
         server = RatingServer(session, args.port)
     except (OSError, OverflowError, ValueError) as error:
         why = getattr(error, "strerror", None) or "ports go from 0 to 65535"

@@ -86,7 +86,7 @@ def workflow_text(template: str, project: Project) -> str:
     Raises ``UsageError`` where the template has no such place: it is then not the one meant.
     """
     values = {
-        "CHECKPOINTS": f"{project.checkpoints.rstrip('/')}/*.safetensors",
+        "LORAS": f":(glob){project.checkpoints.rstrip('/')}/**/*.safetensors",
         "BASELINE": project.name,
         "BASE_MODEL": project.base_model,
     }

@@ -30,7 +30,11 @@ def loads(text: str) -> Any:
                 depth -= 1
             if depth > MAX_DEPTH or count > MAX_NODES:
                 raise ValueError("it is nested too deeply or too long")
-        return yaml.load(text, Loader=_loader())  # noqa: S506 - a SafeLoader
+        loader = _loader()(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, RecursionError, OverflowError) as error:
         raise ValueError(str(error).replace("\n", " ")[:200] or "it is not YAML") from error
 

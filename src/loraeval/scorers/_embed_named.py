@@ -147,9 +147,7 @@ def _transformers(
     except ImportError as error:
         raise MissingExtraError("transformers", "render", f"the encoder {spec}") from error
     try:
-        model = AutoModel.from_pretrained(
-            place, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
+        model = AutoModel.from_pretrained(place, local_files_only=True, use_safetensors=True)
     except Exception as error:  # a foreign file fails in any way there is
         raise InputError(f"{spec}: not a model that transformers loads: {clean(error)}") from error
     model.eval()
