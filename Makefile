@@ -26,7 +26,7 @@ $(VENV)/installed: pyproject.toml constraints.txt requirements-ci.txt
 
 # A checkpoint that must fail (exit code 1), then one that must pass.
 demo: install
-	$(BIN)/loraeval run demo/checkpoints/demo_photoreal-000010.safetensors --baseline demo_perfect --out runs/demo_photoreal; test $$? = 1
+	$(BIN)/loraeval run demo/checkpoints/demo_photoreal-000010.safetensors --baseline demo_perfect --out runs/demo_photoreal && exit 1 || test $$? = 1
 	$(BIN)/loraeval run demo/checkpoints/demo_perfect-000010.safetensors --baseline demo_perfect --out runs/demo
 
 # The committed baseline of the demo world: rendered, scored with its own CLIP, frozen.
