@@ -46,8 +46,8 @@ HOPELESS = 0.05
 
 KEPT = 0.75
 """Share of ``alpha`` that the PASS test spends; the rest is kept for scores so skewed that the t
-distribution errs: the left-skewed and zero-inflated worlds of ``benchmarks/gate.py`` come to 5.6 %
-with it (2,500 gates)."""
+distribution errs: the left-skewed and zero-inflated worlds of ``benchmarks/gate.py`` pass most
+often with it."""
 
 LEVEL_SHARE = 0.1
 """Share of a strict PASS's error that the baseline's own mean may cost."""
