@@ -361,6 +361,15 @@ class Comparison:
     bad_note: str = ""
     strict: bool = False
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The change's interval (low, high); None where it is unknown, or as wide as all that is
+        possible, -1 to 1, which says nothing.
+        """
+        if self.low is None or self.high is None or (self.low <= -1 and self.high >= 1):
+            return None
+        return self.low, self.high
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

@@ -39,9 +39,12 @@ def comparison_reason(item: Comparison) -> str:
     advice = "the loss is too close to the margin for any sensible number of images"
     if item.more is not None:
         advice = f"about {item.more} more would probably decide"
+    known = f"{item.metric} is undecided: a change of {estimate:+.2f} ({change})"
+    if item.interval is None:
+        return f"{known}, too few images to say more ({basis}; {advice})"
     return (
-        f"{item.metric} is undecided: a change of {estimate:+.2f} ({change}), somewhere from "
-        f"{_end(low)} to {_end(high)}, the margin -{margin} between ({basis}; {advice})"
+        f"{known}, somewhere from {_end(low)} to {_end(high)}; the margin, -{margin}, lies inside "
+        f"that range ({basis}; {advice})"
     )
 
 

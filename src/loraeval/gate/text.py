@@ -68,7 +68,7 @@ def _cells(item: Comparison) -> tuple[str, ...]:
         _number(item.candidate_mean),
         _number(item.baseline_mean),
         _signed(item.estimate),
-        f"{_signed(item.low)} to {_signed(item.high)}" if item.low is not None else "-",
+        "-" if item.interval is None else " to ".join(map(_signed, item.interval)),
         f"-{item.margin:.3f}" if item.margin else "-",
         str(item.n),
     )

@@ -88,8 +88,9 @@ def difference(comparison: Comparison) -> str:
     if comparison.estimate is None:
         return ""
     text = f"{comparison.estimate:+.3f}"
-    if comparison.low is not None and comparison.high is not None:
-        text += f" [{comparison.low:+.3f}, {comparison.high:+.3f}]"
+    if comparison.interval is not None:
+        low, high = comparison.interval
+        text += f" [{low:+.3f}, {high:+.3f}]"
     return text.replace("-", "−")
 
 
