@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from loraeval.commands.options import add_options, check_out, names_of, request_of
 from loraeval.errors import ImageError, UsageError
+from loraeval.outcome import FAIL, INCONCLUSIVE, PASS
 
 if TYPE_CHECKING:
     from loraeval.evaluation.first_look import RunAdvice
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from loraeval.records import Render, ScoreRow
     from loraeval.scorers.panel import Panel
 
-CODES = {"keep": 0, "cannot be told": 3, "none": 1}
+CODES = {"keep": PASS, "cannot be told": INCONCLUSIVE, "none": FAIL}
 """Exit code of each decision; of several runs the first of this order that there is."""
 
 
